@@ -1,0 +1,60 @@
+# Every target makes the environment that it needs: Python 3.11 or newer and make
+# are all that must be there.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+CONFIG ?= configs/quickstart.yaml
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down test lint format bench clean
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: no python3.11 or python3 on PATH" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: $(PYTHON) is older (set PYTHON=...)" >&2; exit 1; }
+	@echo "Making the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what a cluster needs (minutes the first time)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(DEV_STAMP): pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what the tests need (minutes the first time)"
+	@$(PIP) --editable '.[dev,clients,embeddings,bench]'
+	@touch $@ $(RUN_STAMP)
+
+demo: $(RUN_STAMP) ## The tour: start a cluster, show cold start to scale-down, stop it
+	@$(VENV)/bin/orchestrator demo
+
+up: $(RUN_STAMP) ## Start a cluster from CONFIG and leave it running
+	@$(VENV)/bin/orchestrator up $(CONFIG) --detach
+
+down: $(RUN_STAMP) ## End what `make up` started
+	@$(VENV)/bin/orchestrator down
+
+lint: $(DEV_STAMP) ## ruff, mypy and the import rules
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+test: lint ## lint, then every test
+	$(VENV)/bin/pytest
+
+format: $(DEV_STAMP) ## Let ruff rewrite what it can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+bench: $(DEV_STAMP) ## Measure against LitServe, BentoML and Ray Serve (not part of test)
+	$(VENV)/bin/python -m tests.benchmarks
+
+clean: ## Remove the environment and the caches
+	rm -rf $(VENV) .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

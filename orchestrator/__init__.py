@@ -1,0 +1,1 @@
+"""A self-hosted orchestrator for the life of an inference request."""
