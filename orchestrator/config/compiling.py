@@ -1,0 +1,304 @@
+"""Compiles a config to Ray Serve's own config, which `serve deploy` accepts.
+
+What changes often (limits, autoscaling, time-outs, keys) goes into
+`user_config` and into fields that Serve changes in place. Serve restarts an
+application's replicas when its `args`, `import_path` or autoscaling policy
+changes, so only what a replica is made from stands there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.config.deployment import CommandRunner, Deployment, PythonRunner
+from orchestrator.config.environment import LONGEST_TIMEOUT_SECONDS, Environment, Queue
+from orchestrator.config.problems import ConfigError, Path, Problem, dotted
+from orchestrator.config.section import GIGABYTE, MEGABYTE
+from orchestrator.config.substitution import secret_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from orchestrator.config.cluster import ApiKey
+    from orchestrator.config.schema import Config, Model
+
+DISTRIBUTION: Final = "orchestrator-serve"
+PYTHON_PREDICT_PATH: Final = "/predict"
+
+_UNLIMITED: Final = 100_000
+"""Calls at once to a router or a queue: they bound requests themselves."""
+
+_SURGE_PERCENT: Final = 25
+_HEALTH_PERIOD_S: Final = 1
+_SHUTDOWN_POLL_S: Final = 0.1
+_SHUTDOWN_GRACE_S: Final = 30
+"""Time for a replica to end after its last request did."""
+
+_QUEUE_SHUTDOWN_S: Final = 5
+"""A queue always has calls open that wait for news, and nothing to lose."""
+
+
+def compile_serve(config: Config, env: Mapping[str, str]) -> dict[str, Any]:
+    """A cluster as a `ServeDeploySchema` dict, JSON-able.
+
+    Args:
+        config: a loaded config.
+        env: environment variables, for the secrets of API keys. Only their
+            SHA-256 gets into the result; environment variables of a model stay
+            references.
+
+    Raises:
+        ConfigError: a key's variable is not set, or holds no usable secret.
+    """
+    return {
+        "proxy_location": "HeadOnly",
+        "http_options": {"host": config.cluster.host, "port": config.cluster.port},
+        "applications": [_router(config, env), *_environments(config)],
+    }
+
+
+def application_name(model: str, environment: str) -> str:
+    """Name of the Serve application of an environment."""
+    return f"{model}.{environment}"
+
+
+def routing_table(config: Config, env: Mapping[str, str]) -> dict[str, Any]:
+    """What routers know: models, environments with their limits, API keys.
+
+    Raises:
+        ConfigError: a key's variable is not set, or holds no usable secret.
+    """
+    models: dict[str, Any] = {
+        name: {
+            "environments": {
+                environment: _route(name, environment, model) for environment in model.environments
+            }
+        }
+        for name, model in config.models.items()
+    }
+    return {
+        "models": models,
+        "max_body_bytes": int(config.router.max_body_megabytes * MEGABYTE),
+        "auth": {"keys": _keys(config, env)} if config.auth.enabled else None,
+    }
+
+
+def environment_settings(name: str, environment: str, model: Model) -> dict[str, Any]:
+    """What an environment's queue goes by; changes in place."""
+    settings = model.environments[environment]
+    deployment = model.deployments[settings.deployment]
+    autoscaling = settings.autoscaling
+    return {
+        "model": name,
+        "environment": environment,
+        "deployment": settings.deployment,
+        "slots": deployment.concurrency,
+        "queue": _queue(settings.queue) | {"async_share": settings.queue.async_share_percent / 100},
+        "autoscaling": {
+            "policy": autoscaling.policy,
+            "min_replica": autoscaling.min_replica,
+            "max_replica": autoscaling.max_replica,
+            "concurrency_target": autoscaling.concurrency_target or deployment.concurrency,
+            "utilization": autoscaling.target_utilization_percentage / 100,
+            "window_s": autoscaling.autoscaling_window,
+            "scale_down_delay_s": autoscaling.scale_down_delay,
+            "max_scale_down_rate": autoscaling.max_scale_down_rate / 100,
+        },
+        "startup": {
+            "attempts": deployment.startup.attempts,
+            "backoff_initial_s": deployment.startup.backoff_initial_seconds,
+            "backoff_max_s": deployment.startup.backoff_max_seconds,
+        },
+        "resources": {
+            "num_gpus": deployment.resources.num_gpus,
+            "num_cpus": deployment.resources.num_cpus,
+        },
+        "predict_s": settings.timeouts.predict_seconds,
+    }
+
+
+def replica_spec(name: str, environment: str, model: Model) -> dict[str, Any]:
+    """What a replica is made from; a change restarts the environment's replicas."""
+    deployment_name = model.environments[environment].deployment
+    deployment = model.deployments[deployment_name]
+    return {
+        "model": name,
+        "environment": environment,
+        "deployment": deployment_name,
+        "runner": deployment.runner.model_dump(by_alias=True),
+        "slots": deployment.concurrency,
+        "startup": deployment.startup.model_dump(),
+        "health": deployment.health.model_dump(),
+        "environment_variables": dict(deployment.environment_variables),
+        # Not the environment's own time-out, so that changing that one restarts
+        # nothing: Serve ends a replica that drains for longer than it allows.
+        "drain_timeout_seconds": LONGEST_TIMEOUT_SECONDS,
+    }
+
+
+def _router(config: Config, env: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": "router",
+        "route_prefix": "/",
+        "import_path": "orchestrator.router.application:build_app",
+        "args": {"version": _version()},
+        "deployments": [
+            {
+                "name": "Router",
+                "num_replicas": config.router.replicas,
+                "max_ongoing_requests": _UNLIMITED,
+                "max_queued_requests": -1,
+                "ray_actor_options": {"num_cpus": 0.1},
+                "health_check_period_s": _HEALTH_PERIOD_S,
+                "graceful_shutdown_timeout_s": config.router.drain_seconds
+                + config.longest_request_seconds,
+                "graceful_shutdown_wait_loop_s": _SHUTDOWN_POLL_S,
+                "user_config": routing_table(config, env),
+            }
+        ],
+    }
+
+
+def _version() -> str:
+    """The installed version, or one that says that the source tree runs as it is."""
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "0+source"
+
+
+def _environments(config: Config) -> Iterator[dict[str, Any]]:
+    for name, model in config.models.items():
+        for environment in model.environments:
+            yield _application(name, environment, model)
+
+
+def _application(name: str, environment: str, model: Model) -> dict[str, Any]:
+    application = application_name(name, environment)
+    settings = model.environments[environment]
+    deployment = model.deployments[settings.deployment]
+    return {
+        "name": application,
+        "route_prefix": None,
+        "import_path": "orchestrator.environment:build_app",
+        "args": {"replica": replica_spec(name, environment, model)},
+        "deployments": [
+            {
+                "name": "Queue",
+                "num_replicas": 1,
+                "max_ongoing_requests": _UNLIMITED,
+                "ray_actor_options": {"num_cpus": 0},
+                "health_check_period_s": _HEALTH_PERIOD_S,
+                "graceful_shutdown_timeout_s": _QUEUE_SHUTDOWN_S,
+                "graceful_shutdown_wait_loop_s": _SHUTDOWN_POLL_S,
+                "user_config": environment_settings(name, environment, model),
+            },
+            {
+                "name": "Replica",
+                "ray_actor_options": _actor_options(deployment),
+                "max_surge_percent": _SURGE_PERCENT,
+                "health_check_period_s": _HEALTH_PERIOD_S,
+                "graceful_shutdown_timeout_s": settings.timeouts.predict_seconds
+                + _SHUTDOWN_GRACE_S,
+                "graceful_shutdown_wait_loop_s": _SHUTDOWN_POLL_S,
+                "autoscaling_config": _autoscaling(settings, application),
+            },
+        ],
+    }
+
+
+def _autoscaling(settings: Environment, application: str) -> dict[str, Any]:
+    """Serve's bounds, and our policy without any delay of Serve's own.
+
+    `initial_replicas` stays unset: Serve takes it as the new target whenever a
+    config changes, and would end running replicas.
+    """
+    return {
+        "min_replicas": settings.autoscaling.min_replica,
+        "max_replicas": settings.autoscaling.max_replica,
+        "upscale_delay_s": 0,
+        "downscale_delay_s": 0,
+        "downscale_to_zero_delay_s": 0,
+        "policy": {
+            "policy_function": "orchestrator.queues.scaling:DesiredReplicas",
+            "policy_kwargs": {"application": application},
+        },
+    }
+
+
+def _actor_options(deployment: Deployment) -> dict[str, Any]:
+    resources = deployment.resources
+    options: dict[str, Any] = {"num_cpus": resources.num_cpus, "num_gpus": resources.num_gpus}
+    if resources.memory_gigabytes is not None:
+        options["memory"] = int(resources.memory_gigabytes * GIGABYTE)
+    if resources.accelerator_type is not None:
+        options["accelerator_type"] = resources.accelerator_type
+    return options
+
+
+def _route(name: str, environment: str, model: Model) -> dict[str, Any]:
+    settings = model.environments[environment]
+    runner = model.deployments[settings.deployment].runner
+    timeouts, retry = settings.timeouts, settings.retry
+    return {
+        "application": application_name(name, environment),
+        "deployment": settings.deployment,
+        "runner": runner.type,
+        "predict_path": _predict_path(runner),
+        "queue": _queue(settings.queue),
+        "timeouts": {
+            "park_s": timeouts.park_seconds,
+            "predict_s": timeouts.predict_seconds,
+            "first_byte_s": timeouts.first_byte_seconds,
+            "chunk_gap_s": timeouts.chunk_gap_seconds,
+        },
+        "retry": {
+            "initial_s": retry.initial_milliseconds / 1000,
+            "factor": retry.factor,
+            "max_s": retry.max_seconds,
+            "total_s": retry.total_seconds,
+            "connection_attempts": retry.connection_attempts,
+            "budget_ratio": retry.budget_percent / 100,
+            "budget_window_s": retry.budget_window_seconds,
+        },
+    }
+
+
+def _predict_path(runner: PythonRunner | CommandRunner) -> str:
+    return runner.predict_path if isinstance(runner, CommandRunner) else PYTHON_PREDICT_PATH
+
+
+def _queue(queue: Queue) -> dict[str, Any]:
+    return {
+        "policy": queue.policy,
+        "max_requests": queue.max_requests,
+        "max_bytes": int(queue.max_megabytes * MEGABYTE),
+        "aging_s": queue.aging_seconds,
+        "handover_s": queue.handover_milliseconds / 1000,
+        "keep_s": queue.keep_seconds,
+        "lease_s": queue.lease_seconds,
+    }
+
+
+def _keys(config: Config, env: Mapping[str, str]) -> dict[str, Any]:
+    keys, problems = {}, []
+    for prefix, key in config.auth.keys.items():
+        path: Path = ("auth", "keys", prefix, "secret")
+        try:
+            keys[prefix] = _key(key, env)
+        except ValueError as error:
+            problems.append(Problem(config.cluster.name, None, dotted(path), str(error)))
+    if problems:
+        raise ConfigError(problems)
+    return keys
+
+
+def _key(key: ApiKey, env: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "sha256": hashlib.sha256(secret_of(key.secret, env).encode()).hexdigest(),
+        "scopes": list(key.scopes),
+        "models": key.models,
+        "environments": key.environments,
+    }

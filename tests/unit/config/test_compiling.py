@@ -1,0 +1,237 @@
+import copy
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from ray.serve.config import AutoscalingConfig
+from ray.serve.schema import (
+    DeploymentSchema,
+    RayActorOptionsSchema,
+    ServeApplicationSchema,
+    ServeDeploySchema,
+)
+
+from orchestrator.config import ConfigError, compile_serve
+
+SECRET = "0123456789abcdef"
+ENV = {"APP_SECRET": SECRET, "TOKEN": "t0p-secret-token"}
+FULL = """\
+cluster: {name: full, host: 0.0.0.0, port: 9000}
+router: {replicas: 2, max_body_megabytes: 1.5, drain_seconds: 3}
+auth:
+  enabled: true
+  keys:
+    app: {secret: "${APP_SECRET}", scopes: [inference, manage], models: [llm]}
+models:
+  llm:
+    deployments:
+      v1:
+        runner: {type: command, command: [serve, "{port}"], predict_path: /generate}
+        resources: {num_cpus: 2, num_gpus: 1, memory_gigabytes: 8, accelerator_type: H100}
+        concurrency: 8
+        environment_variables: {TOKEN: "${TOKEN}"}
+    environments:
+      production:
+        deployment: v1
+        autoscaling: {min_replica: 1, max_replica: 4, concurrency_target: 6}
+        queue: {max_megabytes: 2, handover_milliseconds: 20}
+        timeouts: {park_seconds: 30, predict_seconds: 40, first_byte_seconds: 5}
+        retry: {initial_milliseconds: 250}
+      development: {deployment: v1}
+"""
+
+
+@pytest.fixture
+def compiled(loaded):
+    return compile_serve(loaded(FULL, ENV), ENV)
+
+
+def test_serve_accepts_the_result(compiled):
+    ServeDeploySchema.model_validate(compiled)
+
+
+def test_serve_ignores_nothing_of_the_result(compiled):
+    assert compiled.keys() <= ServeDeploySchema.model_fields.keys()
+    for application in compiled["applications"]:
+        assert application.keys() <= ServeApplicationSchema.model_fields.keys()
+        for deployment in application["deployments"]:
+            assert deployment.keys() <= DeploymentSchema.model_fields.keys()
+            options = deployment["ray_actor_options"].keys()
+            assert options <= RayActorOptionsSchema.model_fields.keys()
+            scaling = deployment.get("autoscaling_config", {})
+            assert scaling.keys() <= AutoscalingConfig.model_fields.keys()
+            AutoscalingConfig.model_validate({**scaling, "policy": {}})
+
+
+def test_result_is_plain_json(compiled):
+    assert json.loads(json.dumps(compiled)) == compiled
+
+
+def test_listener_and_applications(compiled):
+    assert compiled["http_options"] == {"host": "0.0.0.0", "port": 9000}
+    assert compiled["proxy_location"] == "HeadOnly"
+    assert [(app["name"], app["route_prefix"]) for app in compiled["applications"]] == [
+        ("router", "/"),
+        ("llm.production", None),
+        ("llm.development", None),
+    ]
+
+
+def test_routers_get_limits_and_hashed_keys_in_place(compiled):
+    [router] = compiled["applications"][0]["deployments"]
+    assert router["num_replicas"] == 2
+    assert router["graceful_shutdown_timeout_s"] == 3 + 1200 + 1200
+    assert router["user_config"]["max_body_bytes"] == 1_500_000
+    assert router["user_config"]["auth"] == {
+        "keys": {
+            "app": {
+                "sha256": hashlib.sha256(SECRET.encode()).hexdigest(),
+                "scopes": ["inference", "manage"],
+                "models": ["llm"],
+                "environments": None,
+            }
+        }
+    }
+
+
+def test_route_of_an_environment(compiled):
+    table = compiled["applications"][0]["deployments"][0]["user_config"]
+    assert table["models"]["llm"]["environments"]["production"] == {
+        "application": "llm.production",
+        "deployment": "v1",
+        "runner": "command",
+        "predict_path": "/generate",
+        "queue": {
+            "policy": "queue_on_full",
+            "max_requests": 10_000,
+            "max_bytes": 2_000_000,
+            "aging_s": 60,
+            "handover_s": 0.02,
+            "keep_s": 1,
+            "lease_s": 5,
+        },
+        "timeouts": {"park_s": 30, "predict_s": 40, "first_byte_s": 5, "chunk_gap_s": None},
+        "retry": {
+            "initial_s": 0.25,
+            "factor": 1.5,
+            "max_s": 60,
+            "total_s": 900,
+            "connection_attempts": 16,
+            "budget_ratio": 0.2,
+            "budget_window_s": 10,
+        },
+    }
+
+
+def test_settings_of_a_queue(compiled):
+    queue = compiled["applications"][1]["deployments"][0]
+    assert queue["name"] == "Queue"
+    settings = queue["user_config"]
+    assert settings["queue"]["async_share"] == 0.1
+    assert settings | {"queue": None} == {
+        "model": "llm",
+        "environment": "production",
+        "deployment": "v1",
+        "slots": 8,
+        "queue": None,
+        "autoscaling": {
+            "policy": "concurrency",
+            "min_replica": 1,
+            "max_replica": 4,
+            "concurrency_target": 6,
+            "utilization": 0.7,
+            "window_s": 60,
+            "scale_down_delay_s": 900,
+            "max_scale_down_rate": 0.5,
+        },
+        "startup": {"attempts": 3, "backoff_initial_s": 1, "backoff_max_s": 30},
+        "resources": {"num_gpus": 1, "num_cpus": 2},
+        "predict_s": 40,
+    }
+
+
+def test_replica_gets_its_resources_and_time_to_drain(compiled):
+    replica = compiled["applications"][1]["deployments"][1]
+    assert replica["ray_actor_options"] == {
+        "num_cpus": 2,
+        "num_gpus": 1,
+        "memory": 8_000_000_000,
+        "accelerator_type": "H100",
+    }
+    assert replica["graceful_shutdown_timeout_s"] == 40 + 30
+    assert replica["autoscaling_config"]["min_replicas"] == 1
+    assert replica["autoscaling_config"]["max_replicas"] == 4
+    # Serve would take initial_replicas as the new target at every change.
+    assert "initial_replicas" not in replica["autoscaling_config"]
+
+
+def test_no_secret_gets_into_the_result(compiled):
+    text = json.dumps(compiled)
+    assert not any(secret in text for secret in ENV.values())
+    variables = compiled["applications"][1]["args"]["replica"]["environment_variables"]
+    assert variables == {"TOKEN": "${TOKEN}"}
+
+
+def test_target_defaults_to_the_deployments_concurrency(compiled):
+    settings = compiled["applications"][2]["deployments"][0]["user_config"]
+    assert settings["autoscaling"]["concurrency_target"] == 8
+
+
+def test_without_auth_there_are_no_keys(loaded, small):
+    compiled = compile_serve(loaded(small), {})
+    table = compiled["applications"][0]["deployments"][0]["user_config"]
+    assert table["auth"] is None
+    assert table["models"]["echo"]["environments"]["production"]["predict_path"] == "/predict"
+
+
+def test_secret_that_went_away_since_loading_is_an_error(loaded):
+    config = loaded(FULL, ENV)
+    with pytest.raises(ConfigError, match=r"auth\.keys\.app\.secret: .*APP_SECRET is not set"):
+        compile_serve(config, {})
+
+
+def restarting(compiled: dict[str, Any]) -> str:
+    """The parts of a compiled config whose change makes Serve restart replicas."""
+    parts = copy.deepcopy(compiled["applications"])
+    for application in parts:
+        application["deployments"] = [
+            (
+                deployment["name"],
+                deployment["ray_actor_options"],
+                deployment.get("autoscaling_config", {}).get("policy"),
+            )
+            for deployment in application["deployments"]
+        ]
+    return json.dumps(parts, sort_keys=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("max_replica: 4", "max_replica: 5, scale_down_delay: 10"),
+        ("max_megabytes: 2", "max_megabytes: 3, policy: reject_on_full"),
+        ("predict_seconds: 40", "predict_seconds: 50"),
+        ("initial_milliseconds: 250", "initial_milliseconds: 300"),
+        ("scopes: [inference, manage]", "scopes: [inference]"),
+        ("max_body_megabytes: 1.5", "max_body_megabytes: 2"),
+        ("concurrency: 8", "concurrency: 8\n        startup: {timeout_seconds: 600}"),
+    ],
+)
+def test_limits_and_autoscaling_change_without_a_restart(loaded, compiled, old, new):
+    changed = compile_serve(loaded(FULL.replace(old, new), ENV), ENV)
+    assert restarting(changed) == restarting(compiled)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("/generate", "/v2/generate"),
+        ("num_cpus: 2", "num_cpus: 3"),
+        ('TOKEN: "${TOKEN}"', 'TOKEN: "other"'),
+        ("concurrency: 8", "concurrency: 9"),
+    ],
+)
+def test_a_change_of_the_deployment_restarts_its_replicas(loaded, compiled, old, new):
+    changed = compile_serve(loaded(FULL.replace(old, new), ENV), ENV)
+    assert restarting(changed) != restarting(compiled)
