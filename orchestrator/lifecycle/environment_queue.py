@@ -1,0 +1,416 @@
+"""The queue of one environment: who gets the next permit, and how many replicas there should be.
+
+It knows a few numbers per holder and per replica, never a request. All of it is
+soft: a restarted queue is rebuilt by the holders' next exchanges and the
+replicas' next reports. Its shell feeds it messages, calls `tick` every 0.1 s,
+and wakes those watches for which `news` has something.
+
+Invariant: while a replica's settling time is over and its holders keep their
+leases, the permits out for it are at most its slots.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.lifecycle.autoscaling import ConcurrencyPolicy, Decision
+from orchestrator.lifecycle.choice import Candidate, choose
+from orchestrator.lifecycle.permits import HEADS, Exchange, Grant, Head, Reply, Usable, WorkClass
+from orchestrator.lifecycle.replica import ReplicaReport, ReportReply, Stage
+from orchestrator.lifecycle.replica_pool import SETTLE_S, ReplicaPool
+from orchestrator.lifecycle.settings import EnvironmentSettings
+
+REJECTED_COUNTS_S = 1.0
+"""A rejected request counts as in flight for the mean service time, or this where none is known."""
+
+
+@dataclass(slots=True)
+class _Holder:
+    """What the queue knows of one holder."""
+
+    term: str
+    entered_from: str
+    heard: float
+    message: Exchange
+    granted: int = 0
+    pending: deque[Grant] = field(default_factory=deque)
+    out: Counter[str] = field(default_factory=Counter)
+    ranks: tuple[float, ...] = ()
+    load: float = 0.0
+    told: tuple[object, ...] = ()
+
+    @property
+    def unmet(self) -> int:
+        """Waiters for whom no grant is on its way."""
+        return max(self.message.waiting - len(self.pending), 0)
+
+    @property
+    def next_rank(self) -> float:
+        """Rank of the first waiter for whom no grant is on its way, as far as it is known."""
+        return self.ranks[min(len(self.pending), len(self.ranks) - 1)]
+
+    @property
+    def next_head(self) -> Head:
+        return self.message.heads[min(len(self.pending), len(self.message.heads) - 1)]
+
+    @property
+    def described(self) -> bool:
+        """Whether the next waiter's rank is known exactly."""
+        return len(self.pending) < len(self.ranks)
+
+
+class EnvironmentQueue:
+    """See the module. All times are readings of the queue's own clock, in seconds."""
+
+    def __init__(self, settings: EnvironmentSettings, name: str, now: float) -> None:
+        """`name` tells this life of the queue from every other; it begins the terms."""
+        self.settings = settings
+        self.name = name
+        self.pool = ReplicaPool(settings.startup)
+        self.policy = ConcurrencyPolicy(settings.autoscaling, now)
+        self.decision = Decision(self.policy.current, "no load seen yet")
+        self._born = now
+        self._wake_until = -math.inf
+        self._holders: dict[str, _Holder] = {}
+        self._terms = 0
+        self._stamp = 0
+        self._usable: list[Usable] = []
+        self._usable_version = -1
+        self._short_since: float | None = None
+        self._rejections: deque[tuple[float, int]] = deque()
+        self._served = 0
+        self._busy_s = 0.0
+
+    # Holders
+
+    def exchange(self, message: Exchange, now: float) -> Reply:
+        """Take in a holder's summary, give out what is free, and answer."""
+        holder = self._holders.get(message.holder)
+        if holder is None:
+            holder = self._register(message, now)
+        elif message.seq > holder.message.seq:
+            # Where it has not heard of its new term yet, it speaks in the one before.
+            if message.term not in (holder.term, holder.entered_from):
+                holder = self._register(message, now)
+            else:
+                self._take_in(holder, message, now)
+        holder.heard = now
+        self.pool.suspect(message.failed)
+        if message.waiting:
+            self.pool.probe(now)
+            if not self.decision.desired:
+                self._scale(now)
+        self._allocate(now)
+        return self._reply(holder, now, message.known_replicas)
+
+    def renew(self, holder: str, now: float) -> bool:
+        """A holder's watch has come in; False where the queue does not know it (any more)."""
+        known = self._holders.get(holder)
+        if known is not None:
+            known.heard = now
+        return known is not None
+
+    def news(self, holder: str, term: str, acked: int, now: float) -> Reply | None:
+        """What a watching holder must hear at once; None while there is nothing.
+
+        Args:
+            holder: its name.
+            term: the term it believes in.
+            acked: the highest grant that it has heard.
+            now: the queue's clock.
+        """
+        known = self._holders.get(holder)
+        if known is None or known.term != term:
+            return None
+        fresh = known.pending and known.pending[-1].number > acked
+        if not fresh and known.told == self._to_tell(known, now):
+            return None
+        return self._reply(known, now, -1)
+
+    def tick(self, now: float) -> None:
+        """Let go of silent holders and replicas, and decide how many replicas there should be."""
+        lease = self.settings.queue.lease_s
+        for name in [n for n, h in self._holders.items() if now - h.heard >= lease]:
+            del self._holders[name]
+        self.pool.tick(now, self.decision.desired)
+        self._allocate(now)
+        self._scale(now)
+
+    # Replicas
+
+    def report(self, report: ReplicaReport, now: float) -> ReportReply:
+        """Take in a replica's report."""
+        retry = self.pool.report(report, now)
+        self._allocate(now)
+        return ReportReply(self._out(report.replica_id), retry)
+
+    def wake(self, now: float) -> None:
+        """Somebody wants a replica to be there: it is started, and stays for a while."""
+        self.pool.probe(now)
+        self._wake_until = now + 1.0
+        self._scale(now)
+
+    def reconfigure(self, settings: EnvironmentSettings) -> None:
+        """Take on other settings; nobody loses a permit or a place."""
+        if settings.deployment != self.settings.deployment:
+            self.pool.forgive()
+        self.settings = settings
+        self.pool.startup = settings.startup
+        self.policy.settings = settings.autoscaling
+        self._usable_version = -1
+
+    def settled(self, now: float) -> bool:
+        """False while a new queue may not have heard of all replicas and holders yet."""
+        return now - self._born >= 2 * SETTLE_S
+
+    # Inside: holders
+
+    def _register(self, message: Exchange, now: float) -> _Holder:
+        """A holder that is new here, or was away: what it says that it holds, it holds."""
+        self._terms += 1
+        holder = _Holder(f"{self.name}/{self._terms}", message.term, now, message)
+        self._holders[message.holder] = holder
+        self._describe_line(holder, message, now)
+        return holder
+
+    def _take_in(self, holder: _Holder, message: Exchange, now: float) -> None:
+        last = holder.message
+        elapsed = message.uptime_s - last.uptime_s
+        if elapsed > 0:
+            holder.load = (message.load_s - last.load_s) / elapsed
+        self._served += message.served - last.served
+        self._busy_s += message.busy_s - last.busy_s
+        if message.rejected > last.rejected:
+            self._rejections.append((now, message.rejected - last.rejected))
+        acked = message.acked if message.term == holder.term else 0
+        while holder.pending and holder.pending[0].number <= acked:
+            holder.pending.popleft()
+        self._describe_line(holder, message, now)
+
+    def _describe_line(self, holder: _Holder, message: Exchange, now: float) -> None:
+        holder.message = message
+        holder.ranks = tuple(now - head.age_s for head in message.heads)
+        holder.out = Counter(message.held)
+        holder.out.update(grant.replica_id for grant in holder.pending)
+
+    def _to_tell(self, holder: _Holder, now: float) -> tuple[object, ...]:
+        """What a holder must not learn late; its equality decides whether a watch is answered.
+
+        That somebody waits elsewhere is among it only where the holder holds
+        permits that it may have to give back.
+        """
+        waited_for = bool(holder.out) and self._elsewhere(holder) is not None
+        unhealthy = self.pool.unhealthy(now) is not None
+        return (self.pool.version, len(self._holders) == 1, waited_for, unhealthy)
+
+    def _reply(self, holder: _Holder, now: float, known_replicas: int) -> Reply:
+        self._stamp += 1
+        version = self.pool.version
+        usable = self._refresh_usable()
+        rank = self._elsewhere(holder)
+        others = [h.message for h in self._holders.values() if h is not holder]
+        holder.told = self._to_tell(holder, now)
+        return Reply(
+            term=holder.term,
+            stamp=self._stamp,
+            seq=holder.message.seq,
+            grants=tuple(holder.pending),
+            alone=not others,
+            elsewhere_s=None if rank is None else now - rank,
+            others_waiting=sum(message.waiting for message in others),
+            others_bytes=sum(message.waiting_bytes for message in others),
+            replicas_version=version,
+            replicas=None if known_replicas == version else tuple(usable),
+            unhealthy=self.pool.unhealthy(now),
+        )
+
+    def _elsewhere(self, holder: _Holder) -> float | None:
+        """Rank of the best waiter at other holders for whom no grant is on its way."""
+        others = [h for h in self._holders.values() if h is not holder and h.unmet]
+        if not others:
+            return None
+        if holder.message.work is WorkClass.SYNC and self._async_is_due(others):
+            return -math.inf
+        return min(other.next_rank for other in others)
+
+    # Inside: permits
+
+    def _out(self, replica_id: str) -> int:
+        return sum(holder.out[replica_id] for holder in self._holders.values())
+
+    def _bound(self) -> int:
+        return self.settings.autoscaling.concurrency_target
+
+    def _refresh_usable(self) -> list[Usable]:
+        if self._usable_version != self.pool.version:
+            self._usable = self.pool.usable(self._bound())
+            self._usable_version = self.pool.version
+        return self._usable
+
+    def _allocate(self, now: float) -> None:
+        """Grant while there is a free slot and somebody to have it.
+
+        A holder whose first waiters are all provided for gets no more until it
+        has described the next ones, where others wait too: their order is not
+        known.
+        """
+        usable = self._refresh_usable()
+        unhealthy = self.pool.unhealthy(now) is not None
+        if not usable or unhealthy:
+            return
+        out = Counter[str]()
+        for holder in self._holders.values():
+            out.update(holder.out)
+        refused: set[int] = set()
+        while waiting := [h for h in self._holders.values() if h.unmet and id(h) not in refused]:
+            if len(waiting) > 1:
+                waiting = [h for h in waiting if h.described]
+            if not waiting:
+                return
+            due = self._async_is_due(waiting)
+            if due:
+                waiting = [h for h in waiting if h.message.work is WorkClass.ASYNC]
+            chosen = min(waiting, key=lambda h: h.next_rank)
+            candidates = [Candidate(u.replica_id, out[u.replica_id], u.slots) for u in usable]
+            head = chosen.next_head
+            found = choose(
+                candidates, self.settings.autoscaling.utilization, head.avoid, head.prefer
+            )
+            if found is None:
+                if all(candidate.out >= candidate.slots for candidate in candidates):
+                    return
+                refused.add(id(chosen))
+                continue
+            chosen.granted += 1
+            chosen.pending.append(Grant(chosen.granted, found.replica_id, due))
+            chosen.out[found.replica_id] += 1
+            out[found.replica_id] += 1
+
+    def _async_is_due(self, waiting: list[_Holder]) -> bool:
+        """Whether asynchronous work waits that has less than its minimum share of the slots."""
+        share = self.settings.queue.async_share
+        if not share or all(h.message.work is WorkClass.SYNC for h in waiting):
+            return False
+        total = sum(usable.slots for usable in self._refresh_usable())
+        least = max(int(share * total), 1) if total else 0
+        out = sum(
+            h.out.total() for h in self._holders.values() if h.message.work is WorkClass.ASYNC
+        )
+        return out < least
+
+    # Inside: scaling
+
+    def _scale(self, now: float) -> None:
+        if self.pool.unhealthy(now) is not None:
+            floor = self.settings.autoscaling.min_replica
+            self.decision = Decision(floor, "unhealthy: no start is tried")
+            self.policy.current = floor
+        else:
+            if not self.settled(now):
+                # A queue that was restarted must not take replicas away that it has yet to hear of.
+                self.policy.current = max(self.policy.current, self.pool.live)
+            load = self._in_flight(now)
+            self.decision = self.policy.decide(now, load, wake=now < self._wake_until)
+        short = self.decision.desired > self.pool.live
+        self._short_since = (self._short_since or now) if short else None
+
+    def _in_flight(self, now: float) -> float:
+        """Requests running or waiting at all holders, and those that were rejected lately."""
+        held = sum(self._load_of(holder, now) for holder in self._holders.values())
+        mean_s = self._busy_s / self._served if self._served else REJECTED_COUNTS_S
+        while self._rejections and self._rejections[0][0] + mean_s <= now:
+            self._rejections.popleft()
+        return held + sum(n for _, n in self._rejections)
+
+    def _load_of(self, holder: _Holder, now: float) -> float:
+        """Average since the exchange before the last; a waiter counts from its first report."""
+        message = holder.message
+        present = message.in_use + message.waiting
+        # An average hides what has just come: a waiter must be able to start a replica at once.
+        return max(holder.load, 1e-3) if present and not holder.load else holder.load
+
+    # What others may know
+
+    def ahead(self, holder: str, age_s: float, now: float) -> int:
+        """How many at other holders rank before a waiter of this rank age (at most so many)."""
+        rank = now - age_s
+        others = (h for name, h in self._holders.items() if name != holder)
+        return sum(self._before(other, rank) for other in others)
+
+    @staticmethod
+    def _before(holder: _Holder, rank: float) -> int:
+        before = sum(other < rank for other in holder.ranks)
+        undescribed = max(holder.message.waiting - HEADS, 0)
+        return before + (undescribed if before == len(holder.ranks) else 0)
+
+    def describe(self, now: float) -> dict[str, Any]:
+        """The state of the environment as plain data, for operators."""
+        unhealthy = self.pool.unhealthy(now)
+        failure = self.pool.last_failure
+        messages = [holder.message for holder in self._holders.values()]
+        ages = [m.heads[0].age_s + now - h.heard for m, h in self._waiting_messages()]
+        return {
+            "status": self._status(now),
+            "reason": failure.reason if failure else None,
+            "log_tail": list(failure.log_tail) if failure else [],
+            "retry_after_s": unhealthy.retry_after_s if unhealthy else None,
+            "desired": self.decision.desired,
+            "decision": self.decision.reason,
+            "waiting": sum(m.waiting for m in messages),
+            "oldest_wait_s": max(ages, default=0.0),
+            "in_use": sum(m.in_use for m in messages),
+            "kept": sum(sum(m.held.values()) - m.in_use for m in messages),
+            "holders": len(messages),
+            "replicas": [self._describe_replica(r) for r in self.pool.known],
+            "provisioning": self._provisioning(now),
+            "startup": {
+                "count": len(self.pool.history),
+                "p50": {s.value: t for s, t in self.pool.percentiles(0.5).items()},
+                "p95": {s.value: t for s, t in self.pool.percentiles(0.95).items()},
+            },
+        }
+
+    def _waiting_messages(self) -> Iterator[tuple[Exchange, _Holder]]:
+        return ((h.message, h) for h in self._holders.values() if h.message.heads)
+
+    def _describe_replica(self, replica_id: str) -> dict[str, Any]:
+        known = self.pool.known[replica_id]
+        report = known.report
+        return {
+            "id": replica_id,
+            "deployment": report.deployment,
+            "stage": report.stage.value,
+            "address": report.address,
+            "slots": report.slots,
+            "permits": self._out(replica_id),
+            "in_flight": report.in_flight,
+            "stages": {stage.value: seconds for stage, seconds in report.stages.items()},
+            "age_s": report.age_s,
+            "suspect": known.suspect,
+        }
+
+    def _provisioning(self, now: float) -> dict[str, Any]:
+        missing = max(self.decision.desired - self.pool.live, 0)
+        since = self._short_since if self._short_since is not None else now
+        return {
+            "count": missing,
+            "for_s": now - since,
+            "needs": dict(self.settings.resources),
+        }
+
+    def _status(self, now: float) -> str:
+        """Status of the deployment that runs here, in the contract's words."""
+        if self.pool.unhealthy(now) is not None:
+            return "UNHEALTHY"
+        stages = {known.report.stage for known in self.pool.known.values()}
+        if Stage.READY in stages:
+            return "ACTIVE"
+        if Stage.LOADING in stages or Stage.WARMING in stages:
+            return "LOADING_MODEL"
+        if self.decision.desired > 0:
+            return "WAKING_UP"
+        return "SCALED_TO_ZERO"

@@ -1,0 +1,202 @@
+"""What an environment's queue knows of its replicas, from what they report."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from orchestrator.lifecycle.permits import Unhealthy, Usable
+from orchestrator.lifecycle.replica import STARTUP_STAGES, ReplicaReport, Stage, may_follow
+from orchestrator.lifecycle.settings import StartupSettings
+
+SUSPECT_AFTER_S = 5.0
+"""A ready replica that is silent for this long gets no new permits (heartbeats come every 1 s)."""
+
+GONE_AFTER_S = 15.0
+"""A replica that is silent for this long is gone; one that starts up may block longer."""
+
+GONE_IN_STARTUP_AFTER_S = 30.0
+
+SETTLE_S = 1.0
+"""A replica that is first heard of when it is ready already may have permits out that this
+queue does not know yet (it was restarted): it gets no new ones until holders had time to
+report theirs. This is the rebuild window."""
+
+HISTORY = 200
+"""Starts that are remembered."""
+
+
+@dataclass(slots=True)
+class Known:
+    """A replica that has reported."""
+
+    report: ReplicaReport
+    first_heard: float
+    heard: float
+    settles_at: float
+    suspect: bool = False
+    since: dict[Stage, float] = field(default_factory=dict)
+
+    @property
+    def started_at(self) -> float:
+        """When its process started, by the queue's clock."""
+        return self.heard - self.report.age_s
+
+
+class ReplicaPool:
+    """The replicas of one environment. Times are readings of the queue's clock, in seconds."""
+
+    def __init__(self, startup: StartupSettings) -> None:
+        self.startup = startup
+        self.known: dict[str, Known] = {}
+        self.version = 0
+        self.history: deque[dict[Stage, float]] = deque(maxlen=HISTORY)
+        self._failures = 0
+        self._failure: ReplicaReport | None = None
+        self._unhealthy_until: float | None = None
+
+    def report(self, report: ReplicaReport, now: float) -> float:
+        """Take in a report; a late one of an earlier stage changes nothing.
+
+        Returns:
+            After a failed start, seconds to wait before the next; else 0.
+        """
+        known = self.known.get(report.replica_id)
+        if known is None:
+            if report.stage is Stage.STOPPED:
+                return 0.0
+            settles = now + SETTLE_S if report.stage in (Stage.READY, Stage.DRAINING) else now
+            known = Known(report, now, now, settles)
+            self.known[report.replica_id] = known
+            self.version += 1
+        elif not may_follow(known.report.stage, report.stage):
+            return 0.0
+        else:
+            if report.stage is not known.report.stage or known.suspect:
+                self.version += 1
+            if report.stage is Stage.READY and known.report.stage is not Stage.READY:
+                self._started(report)
+            known.report, known.heard, known.suspect = report, now, False
+        known.since.setdefault(report.stage, now)
+        if report.stage is Stage.FAILED:
+            del self.known[report.replica_id]
+            return self._failed(report, now)
+        if report.stage is Stage.STOPPED:
+            del self.known[report.replica_id]
+        return 0.0
+
+    def suspect(self, replica_ids: Iterable[str]) -> None:
+        """Somebody could not reach these: no new permits until they report again."""
+        for replica_id in replica_ids:
+            known = self.known.get(replica_id)
+            if known is not None and not known.suspect:
+                known.suspect = True
+                self.version += 1
+
+    def tick(self, now: float, desired: int) -> None:
+        """Notice those that fell silent, and those that have settled.
+
+        A start that falls silent has failed, unless it was not wanted any more:
+        a replica that is called off while it starts gets no time to say so.
+        """
+        for replica_id, known in list(self.known.items()):
+            silent = now - known.heard
+            starting = known.report.stage in STARTUP_STAGES
+            if silent >= (GONE_IN_STARTUP_AFTER_S if starting else GONE_AFTER_S):
+                del self.known[replica_id]
+                self.version += 1
+                if starting and self.live < desired:
+                    self._failed(_silenced(known.report), now)
+            elif silent >= SUSPECT_AFTER_S and not starting and not known.suspect:
+                known.suspect = True
+                self.version += 1
+            if known.settles_at and known.settles_at <= now:
+                known.settles_at = 0.0
+                self.version += 1
+
+    def usable(self, bound: int) -> list[Usable]:
+        """Replicas that may get permits, oldest first.
+
+        Args:
+            bound: the most permits that a replica may have out, whatever its slots.
+        """
+        ready = [
+            known
+            for known in self.known.values()
+            if known.report.stage is Stage.READY
+            and known.report.address
+            and not known.suspect
+            and not known.settles_at
+        ]
+        ready.sort(key=lambda known: known.first_heard)
+        return [
+            Usable(k.report.replica_id, k.report.address or "", min(k.report.slots, bound))
+            for k in ready
+        ]
+
+    @property
+    def live(self) -> int:
+        """Replicas that run or start up, those that drain left out."""
+        return sum(known.report.stage is not Stage.DRAINING for known in self.known.values())
+
+    def unhealthy(self, now: float) -> Unhealthy | None:
+        """Why nobody can be served; None while starts are still tried or a replica is there."""
+        if self._unhealthy_until is None or self._failure is None:
+            return None
+        return Unhealthy(
+            reason=self._failure.reason or "the replica failed to start",
+            log_tail=self._failure.log_tail,
+            retry_after_s=max(self._unhealthy_until - now, 0.0),
+        )
+
+    @property
+    def last_failure(self) -> ReplicaReport | None:
+        """The last failed start since one succeeded."""
+        return self._failure
+
+    def probe(self, now: float) -> bool:
+        """Somebody asks again: allow one more start, if the time for it has come."""
+        if self._unhealthy_until is None or now < self._unhealthy_until:
+            return False
+        self._unhealthy_until = None
+        self._failures = self.startup.attempts - 1
+        return True
+
+    def forgive(self) -> None:
+        """Another deployment is to be run: earlier failures say nothing about it."""
+        self._failures, self._failure, self._unhealthy_until = 0, None, None
+
+    def _started(self, report: ReplicaReport) -> None:
+        self.history.append(dict(report.stages))
+        self.forgive()
+
+    def _failed(self, report: ReplicaReport, now: float) -> float:
+        self._failures += 1
+        self._failure = report
+        backoff = self.startup.backoff_s(self._failures)
+        ready = any(known.report.stage is Stage.READY for known in self.known.values())
+        if self._failures >= self.startup.attempts and not ready:
+            self._unhealthy_until = now + self.startup.backoff_max_s
+        return backoff
+
+    def percentiles(self, share: float) -> dict[Stage, float]:
+        """Per stage, the seconds within which `share` (0..1) of the remembered starts ended."""
+        found: dict[Stage, float] = {}
+        for stage in STARTUP_STAGES:
+            spent = sorted(start[stage] for start in self.history if stage in start)
+            if spent:
+                found[stage] = spent[max(math.ceil(share * len(spent)) - 1, 0)]
+        return found
+
+
+def _silenced(report: ReplicaReport) -> ReplicaReport:
+    return ReplicaReport(
+        replica_id=report.replica_id,
+        deployment=report.deployment,
+        stage=Stage.FAILED,
+        slots=report.slots,
+        reason=f"the replica's process fell silent while {report.stage.value}",
+        log_tail=report.log_tail,
+    )
