@@ -1,0 +1,88 @@
+"""Calls to an environment's queue, each with a deadline.
+
+A Serve handle waits for a replica to appear where there is none; every call
+here gives up instead, since the queue may be restarting and its callers have
+other things to do meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+from orchestrator.lifecycle.permits import Exchange, Reply
+
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
+
+    from orchestrator.lifecycle.replica import ReplicaReport, ReportReply
+
+QUEUE = "Queue"
+"""Name of the queue's deployment in its environment's application."""
+
+CALL_TIMEOUT_S = 2.0
+WATCH_S = 1.0
+"""How long a watch is held open at the queue; well within a lease."""
+
+
+class QueueUnavailable(Exception):
+    """The queue did not answer in time, or died with the call."""
+
+
+class QueueHandle:
+    """The queue of one application, by its name; used on one event loop."""
+
+    def __init__(self, application: str) -> None:
+        self.application = application
+        self._handle: DeploymentHandle[Any] | None = None
+
+    async def exchange(self, message: Exchange) -> Reply:
+        """A holder's summary for the queue's reply."""
+        return cast(Reply, await self._call("exchange", CALL_TIMEOUT_S, message))
+
+    async def watch(self, holder: str, term: str, acked: int) -> Reply | None:
+        """What a holder must hear at once; None where there was nothing for `WATCH_S`."""
+        call = self._call("watch", WATCH_S + CALL_TIMEOUT_S, holder, term, acked)
+        return cast("Reply | None", await call)
+
+    async def report(self, report: ReplicaReport) -> ReportReply:
+        """A replica's report."""
+        return cast("ReportReply", await self._call("report", CALL_TIMEOUT_S, report))
+
+    async def wake(self) -> None:
+        """Ask for a replica."""
+        await self._call("wake", CALL_TIMEOUT_S)
+
+    async def describe(self) -> dict[str, Any]:
+        """The state of the environment, for operators."""
+        return cast("dict[str, Any]", await self._call("describe", CALL_TIMEOUT_S))
+
+    async def desired(self, seen: int | None) -> tuple[int, bool]:
+        """Replicas wanted, and whether the queue has settled; held while it is still `seen`."""
+        call = self._call("desired", WATCH_S + CALL_TIMEOUT_S, seen)
+        return cast("tuple[int, bool]", await call)
+
+    async def _call(self, method: str, timeout_s: float, *arguments: object) -> Any:
+        # Ray is imported where it is used: the client's core runs, and is tested, without it.
+        from ray.exceptions import RayError  # noqa: PLC0415
+        from ray.serve.exceptions import RayServeException  # noqa: PLC0415
+
+        response = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = getattr(self._connected(), method).remote(*arguments)
+                return await response
+        except TimeoutError:
+            if response is not None:
+                response.cancel()
+            message = f"queue of {self.application}: no answer to {method} in {timeout_s:g} s"
+            raise QueueUnavailable(message) from None
+        except (RayError, RayServeException) as error:
+            raise QueueUnavailable(f"queue of {self.application}: {error}") from error
+
+    def _connected(self) -> DeploymentHandle[Any]:
+        if self._handle is None:
+            from ray import serve  # noqa: PLC0415
+
+            self._handle = serve.get_deployment_handle(QUEUE, self.application)
+        return self._handle
