@@ -91,8 +91,10 @@ class World:
 
     def crash_holder(self, name: str) -> None:
         """Its callers' connections and its requests die with it; its permits, a lease later."""
-        self.leased_until = self.now + self.queue_settings.lease_s
-        for request in self.holders.pop(name).requests.values():
+        self.leased_until = self.now + self.queue_settings.lease_s + 2 * DELAY_S
+        party = self.holders.pop(name)
+        party.watching = None
+        for request in party.requests.values():
             request.ended = request.ended or "holder died"
 
     def add_replica(self) -> str:
@@ -214,7 +216,8 @@ class World:
     def _watch(self, name: str, party: Party, sent: float) -> None:
         if not self.queue_up or party.watching != sent:
             return
-        self.queue.renew(name, self.now)
+        if self.now - sent <= DELAY_S + STEP_S:
+            self.queue.renew(name, self.now)
         reply = self.queue.news(name, *party.core.seen(), self.now)
         if reply is not None:
             self._send(lambda: self._hear(name, party, reply, sent, "watching"))
@@ -276,8 +279,14 @@ class World:
         bound = self.queue_settings.handover_s + 4 * DELAY_S + 2 * STEP_S
         for other in self.holders.values():
             first = other.core.line.best()
-            if first is None or other is party or other.core.line.rank(first) >= rank:
+            if first is None or other is party:
                 continue
+            # Ages are as old as their message: ranks closer than that are equal to the queue.
+            if other.core.line.rank(first) >= rank - 2 * DELAY_S:
+                continue
+            known = self.queue._holders.get(other.core.name)
+            if known is not None and known.pending:
+                continue  # a permit is on its way to it
             # A grant for a replica that is lost on the way has to be made again.
             since = max(other.requests[first.number].parked_at, self.disturbed_at)
             waited = self.now - since
