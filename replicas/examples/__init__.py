@@ -1,0 +1,1 @@
+"""Models to run: a plain echo, a simulated language model, real embeddings."""
