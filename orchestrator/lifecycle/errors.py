@@ -15,7 +15,8 @@
      │    ├── PayloadTooLarge
      │    ├── QueueFull                  the environment's line has no room
      │    ├── NoFreeSlot                 no room now, and the environment does not queue
-     │    └── Draining                   this router is on its way out
+     │    ├── Draining                   what was asked is on its way out
+     │    └── QueueUnreachable           the environment's queue does not answer
      ├── Evicted: queued, not run
      │    ├── ParkTimeout                no permit in time
      │    └── EnvironmentUnhealthy       its replicas do not start
@@ -227,6 +228,18 @@ class Draining(Rejected):
 
     def __str__(self) -> str:
         return f"{self.what} is shutting down."
+
+
+class QueueUnreachable(Rejected):
+    """The environment's queue does not answer a question about it; it may be restarting."""
+
+    def __init__(self, environment: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(environment, retry_after_s)
+        self.environment = environment
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"The queue of {self.environment} does not answer at the moment."
 
 
 class ParkTimeout(Evicted):

@@ -1,0 +1,359 @@
+"""The router as an ASGI application: raw on the hot path, Starlette for the rest.
+
+The way of an inference request: `RouterApp` reads its head, checks its key and
+finds its route; a `Call` gets a permit, runs it and passes the answer on. One
+place here turns what went wrong into an answer, a count and a line in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.lifecycle.errors import (
+    CallerGone,
+    DeadlineExceeded,
+    Draining,
+    MethodNotAllowed,
+    RequestError,
+    UnknownAddress,
+)
+from orchestrator.lifecycle.request import Outcome, RequestLife, State, outcome_of
+from orchestrator.router import access_log, management, openai
+from orchestrator.router.auth import INFERENCE, UNLIMITED, Reach
+from orchestrator.router.body import collect
+from orchestrator.router.call import Call
+from orchestrator.router.directory import Directory, Route
+from orchestrator.router.endpoint import Endpoint
+from orchestrator.router.headers import RequestHead, own_headers
+from orchestrator.router.identity import RequestIds
+from orchestrator.router.responses import (
+    Answer,
+    Shape,
+    error_answer,
+    json_answer,
+    send_answer,
+    status_of,
+)
+from orchestrator.router.table import decode
+from orchestrator.router.targets import Action
+from orchestrator.router.upstream import UpstreamPool
+
+if TYPE_CHECKING:
+    from orchestrator.router.body import Body, Receive
+    from orchestrator.router.permits import MakePermitClient
+    from orchestrator.router.responses import Send
+
+logger: Final = logging.getLogger("orchestrator.router")
+
+_UNROUTABLE: Final = frozenset({"CONNECT", "TRACE"})
+_SYNC_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+
+
+class _Request:
+    """What is known of a request so far, for whatever becomes of it."""
+
+    __slots__ = (
+        "call",
+        "directory",
+        "endpoint",
+        "head",
+        "life",
+        "method",
+        "path",
+        "reach",
+        "receive",
+        "scope",
+        "send",
+        "shape",
+        "started",
+    )
+
+    head: RequestHead
+    directory: Directory
+    reach: Reach
+
+    def __init__(self, scope: Any, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.method: str = scope["method"]
+        self.path: bytes = scope["raw_path"]
+        self.started = time.monotonic()
+        self.life = RequestLife()
+        self.endpoint: Endpoint | None = None
+        self.call: Call | None = None
+        self.shape = Shape.OPENAI if self.path.startswith(openai.PREFIX) else Shape.OURS
+
+
+class RouterApp:
+    """The ASGI application.
+
+    `configure` must have been called, on the running loop, before it can route;
+    until then it is not ready.
+    """
+
+    def __init__(
+        self, *, make_permits: MakePermitClient, version: str, says_request_id: bool = True
+    ) -> None:
+        """A router without a table.
+
+        Args:
+            make_permits: makes the permit client of an environment.
+            version: of this software, for `/openapi.json`.
+            says_request_id: whether to send `x-request-id`; Serve's own middleware
+                does it where there is one, and twice would be wrong.
+        """
+        self._make_permits = make_permits
+        self._says_id = says_request_id
+        self._endpoints: dict[tuple[str, str], Endpoint] = {}
+        self._directory: Directory | None = None
+        self._pool = UpstreamPool()
+        self._ids = RequestIds()
+        self._management = management.Management(
+            version, lambda: self._directory, says_request_id=says_request_id
+        )
+        self._retiring: set[asyncio.Task[None]] = set()
+        self.rejected: dict[Outcome, int] = {}
+
+    def configure(self, user_config: dict[str, Any]) -> None:
+        """Goes by another routing table from the next request on.
+
+        Raises:
+            ValueError: it is not a valid one; the old one stays.
+        """
+        table = decode(user_config)
+        wanted = {
+            (model, name): settings
+            for model, entry in table.models.items()
+            for name, settings in entry.environments.items()
+        }
+        endpoints: dict[tuple[str, str], Endpoint] = {}
+        for (model, name), settings in wanted.items():
+            endpoint = self._endpoints.get((model, name))
+            if endpoint is None or endpoint.settings.application != settings.application:
+                permits = self._make_permits(settings.application, settings.queue)
+                endpoint = Endpoint(model, name, settings, permits)
+            else:
+                endpoint.reconfigure(settings)
+            endpoints[model, name] = endpoint
+        gone = [each for key, each in self._endpoints.items() if endpoints.get(key) is not each]
+        self._endpoints = endpoints
+        self._directory = Directory(table, endpoints)
+        for endpoint in gone:
+            task = asyncio.get_running_loop().create_task(endpoint.retire())
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+    async def close(self) -> None:
+        """Refuses what is parked, lets what runs end, and closes all connections."""
+        self._management.draining = True
+        self._directory = None
+        endpoints, self._endpoints = self._endpoints, {}
+        await asyncio.gather(
+            *self._retiring, *(endpoint.retire() for endpoint in endpoints.values())
+        )
+        self._pool.close()
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        else:
+            await _refuse_websocket(receive, send)
+
+    async def _http(self, scope: Any, receive: Receive, send: Send) -> None:
+        request = _Request(scope, receive, send)
+        request.head = RequestHead(scope, self._ids)
+        error: BaseException | None = None
+        try:
+            if request.path in management.PUBLIC:
+                request.reach = UNLIMITED
+                await self._manage(request)
+            else:
+                await self._route(request)
+        except asyncio.CancelledError:
+            # The server saw the caller go and gave the request up.
+            error = CallerGone()
+            raise
+        except RequestError as known:
+            error = known
+            await self._fail(request, known)
+        except Exception as unforeseen:
+            error = unforeseen
+            logger.exception("request %s failed", request.head.request_id.decode("ascii"))
+            await self._fail(request, unforeseen)
+        finally:
+            self._close_books(request, error)
+
+    async def _route(self, request: _Request) -> None:
+        """Authenticates and matches; everything but the public addresses comes by here."""
+        directory = self._directory
+        if directory is None:
+            raise Draining("This router")
+        request.directory = directory
+        request.reach = reach = directory.authorize(request.head.authorization)
+        route = directory.exact.get(request.path)
+        if route is None:
+            route = directory.find(request.path, request.head.host, reach)
+            if route is None:
+                await self._elsewhere(request)
+                return
+        elif reach.limited:
+            reach.demand_model(route.endpoint.model)
+            reach.demand_environment(route.endpoint.name)
+        await self._enter(request, route)
+
+    async def _enter(self, request: _Request, route: Route) -> None:
+        """A target's own address."""
+        request.endpoint = endpoint = route.endpoint
+        request.reach.demand(INFERENCE)
+        method = request.method
+        if route.action is Action.SYNC:
+            if method in _UNROUTABLE:
+                raise MethodNotAllowed(method, _SYNC_METHODS)
+        elif method != "POST":
+            raise MethodNotAllowed(method, ("POST",))
+        if route.action is Action.WAKE:
+            await endpoint.permits.wake()
+            await self._reply(request, Answer(202))
+            return
+        deadline = _deadline(request.head)
+        await self._call(request, endpoint, route.path, await _body(request), deadline)
+
+    async def _elsewhere(self, request: _Request) -> None:
+        """An address that names no target."""
+        path = request.path
+        if path in openai.PATHS:
+            await self._shared(request)
+        elif path == openai.MODELS_PATH:
+            request.reach.demand(INFERENCE)
+            if request.method not in ("GET", "HEAD"):
+                raise MethodNotAllowed(request.method, ("GET", "HEAD"))
+            names = openai.list_models(request.directory, request.reach)
+            await self._reply(request, json_answer(names))
+        elif path.startswith(management.PREFIX):
+            await self._manage(request)
+        else:
+            raise UnknownAddress(path.decode("latin-1"))
+
+    async def _shared(self, request: _Request) -> None:
+        """An OpenAI path: the body says which model is meant."""
+        request.reach.demand(INFERENCE)
+        if request.method != "POST":
+            raise MethodNotAllowed(request.method, ("POST",))
+        deadline = _deadline(request.head)
+        body = await _body(request)
+        name = openai.model_named(body.joined())
+        request.endpoint = endpoint = request.directory.find_named(name, request.reach)
+        await self._call(request, endpoint, request.path, body, deadline)
+
+    async def _call(
+        self,
+        request: _Request,
+        endpoint: Endpoint,
+        path: bytes,
+        body: Body,
+        deadline: tuple[float, str] | None,
+    ) -> None:
+        """Runs an admitted request on its environment."""
+        query: bytes = request.scope["query_string"]
+        request.life.admit()
+        request.call = call = Call(
+            pool=self._pool,
+            endpoint=endpoint,
+            method=request.method,
+            path=path + b"?" + query if query else path,
+            head=request.head,
+            body=body,
+            deadline=deadline,
+            receive=request.receive,
+            send=request.send,
+            says_id=self._says_id,
+            life=request.life,
+            started=request.started,
+        )
+        await call.run()
+
+    async def _manage(self, request: _Request) -> None:
+        scope = {
+            **request.scope,
+            management.REACH: request.reach,
+            management.REQUEST_ID: request.head.request_id,
+        }
+        await self._management(scope, request.receive, request.send)
+        request.life.end(Outcome.ANSWERED)
+
+    async def _reply(self, request: _Request, answer: Answer) -> None:
+        """Sends an answer of the router's own."""
+        headers = own_headers(request.life, request.head.request_id, says_id=self._says_id)
+        await send_answer(request.send, answer, headers, head=request.method == "HEAD")
+        if request.life.state is State.RECEIVED and answer.status < 400:
+            request.life.end(Outcome.ANSWERED)
+
+    async def _fail(self, request: _Request, error: Exception) -> None:
+        """Tells the caller, in the way that is still open."""
+        if request.life.committed:
+            if request.call is not None and isinstance(error, RequestError):
+                await request.call.cut(error)
+            # Returning without a last chunk makes the server cut the connection.
+        elif not isinstance(error, CallerGone):
+            await self._reply(request, error_answer(error, request.head.request_id, request.shape))
+
+    def _close_books(self, request: _Request, error: BaseException | None) -> None:
+        """Every request ends here, in one outcome."""
+        life = request.life
+        if error is not None and life.state is not State.ENDED:
+            life.end(outcome_of(error, life.attempts))
+        outcome = life.outcome or Outcome.FAILED_INTERNAL
+        counts = self.rejected if request.endpoint is None else request.endpoint.outcomes
+        counts[outcome] = counts.get(outcome, 0) + 1
+        call = request.call
+        if error is not None:
+            status, _ = status_of(error)
+        else:
+            status = 200 if call is None else call.status
+        if access_log.concerns(status, 0.0 if call is None else call.first_byte_s):
+            access_log.write(
+                method=request.method,
+                path=request.path.decode("latin-1"),
+                status=status,
+                seconds=time.monotonic() - request.started,
+                request_id=request.head.request_id,
+                life=life,
+                endpoint=request.endpoint,
+                error=error,
+            )
+
+
+async def _body(request: _Request) -> Body:
+    limit = request.directory.table.max_body_bytes
+    return await collect(request.receive, request.head.content_length, limit)
+
+
+def _deadline(head: RequestHead) -> tuple[float, str] | None:
+    """The caller's deadline; raises if there is none left to run in."""
+    now = time.monotonic()
+    deadline = head.deadline(now, time.time() * 1000)
+    if deadline is not None and deadline[0] <= now:
+        raise DeadlineExceeded(deadline[1], 0)
+    return deadline
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+async def _refuse_websocket(receive: Receive, send: Send) -> None:
+    await receive()  # websocket.connect
+    await send({"type": "websocket.close", "code": 1008, "reason": "not a websocket address"})

@@ -1,0 +1,100 @@
+"""Addresses: which model, environment and action a path and a host name.
+
+Path-mounted, `/models/{m}/{target}/{action}`; host-mounted, `/{target}/{action}`
+on `Host: model-{m}.<any domain>`. `{target}` is `production`, `development`,
+`environments/{env}` or `deployment/{id}`. Paths are raw bytes, as they came: what
+follows `sync` goes to the replica without being decoded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+MODELS_PREFIX: Final = b"/models/"
+_HOST_PREFIX: Final = b"model-"
+_NAMED_ENVIRONMENTS: Final = (b"production", b"development")
+
+
+class Action(StrEnum):
+    """What is asked of a target."""
+
+    PREDICT = "predict"
+    WAKE = "wake"
+    SYNC = "sync"
+
+
+_ACTIONS: Final = {b"predict": Action.PREDICT, b"wake": Action.WAKE, b"sync": Action.SYNC}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One target of a model and what is asked of it.
+
+    Attributes:
+        environment: its name; None where the path names a deployment.
+        deployment: its name; None where the path names an environment.
+        action: what is asked.
+        rest: for `SYNC` the path on the replica, from its first slash on, raw;
+            empty otherwise.
+    """
+
+    environment: str | None
+    deployment: str | None
+    action: Action
+    rest: bytes = b""
+
+
+def split_model(path: bytes) -> tuple[str, bytes] | None:
+    """The model and the rest of a path-mounted address.
+
+    `/models/echo/production/predict` gives `("echo", b"/production/predict")`;
+    None for a path that is not of that form.
+    """
+    if not path.startswith(MODELS_PREFIX):
+        return None
+    name, slash, rest = path[len(MODELS_PREFIX) :].partition(b"/")
+    if not slash or not name:
+        return None
+    return _name(name), slash + rest
+
+
+def model_of_host(host: bytes) -> str | None:
+    """The model that a Host header names: `model-echo.example.org:8000` is `echo`."""
+    label, dot, domain = host.lower().partition(b".")
+    if not dot or not domain or not label.startswith(_HOST_PREFIX):
+        return None
+    name = label[len(_HOST_PREFIX) :]
+    return name.decode("latin-1") or None
+
+
+def parse_target(rest: bytes) -> Target | None:
+    """Reads what follows the model: `/production/predict`. None: no such form."""
+    parts = rest.split(b"/", 3)
+    if len(parts) < 3 or parts[0]:
+        return None
+    kind = parts[1]
+    environment: str | None = None
+    deployment: str | None = None
+    if kind in _NAMED_ENVIRONMENTS:
+        environment = kind.decode("ascii")
+        asked = rest[len(kind) + 2 :]
+    elif kind in (b"environments", b"deployment") and len(parts) == 4 and parts[2]:
+        name = _name(parts[2])
+        environment, deployment = (name, None) if kind == b"environments" else (None, name)
+        asked = parts[3]
+    else:
+        return None
+    action = _ACTIONS.get(asked)
+    if action is not None:
+        return Target(environment, deployment, action, b"/" if action is Action.SYNC else b"")
+    if asked.startswith(b"sync/"):
+        return Target(environment, deployment, Action.SYNC, asked[4:])
+    return None
+
+
+def _name(segment: bytes) -> str:
+    """A path segment as a name. Bytes that are not UTF-8 match no name, whatever they become."""
+    return unquote_to_bytes(segment).decode("utf-8", "replace")
