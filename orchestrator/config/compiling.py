@@ -247,6 +247,7 @@ def _route(name: str, environment: str, model: Model) -> dict[str, Any]:
         "deployment": settings.deployment,
         "runner": runner.type,
         "predict_path": _predict_path(runner),
+        "autoscaling": settings.autoscaling.model_dump(),
         "queue": _queue(settings.queue),
         "timeouts": {
             "park_s": timeouts.park_seconds,

@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from orchestrator.lifecycle.settings import AutoscalingSettings
+if TYPE_CHECKING:
+    from orchestrator.lifecycle.settings import AutoscalingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +68,14 @@ class _RecentMaximum:
         self._falling.append((now, value))
 
     def over(self, now: float, span_s: float) -> int:
-        # The last value that is too old still held until the next one came.
+        # A value's time is that of the last decision that wanted it: decisions come every tick.
         while len(self._falling) > 1 and self._falling[0][0] < now - span_s:
             self._falling.popleft()
         return self._falling[0][1]
 
 
 class ConcurrencyPolicy:
-    """`desired = ceil(average in flight / (concurrency_target × utilization))`."""
+    """`desired = ceil(average in flight / (concurrency_target * utilization))`."""
 
     def __init__(self, settings: AutoscalingSettings, now: float, current: int = 0) -> None:
         self.settings = settings
@@ -107,19 +109,21 @@ class ConcurrencyPolicy:
                 self._stepped_at = now
             self.current = wanted
             return Decision(self.current, because)
-        return self._step_down(now, because)
+        return self._step_down(now, wanted, because)
 
-    def _step_down(self, now: float, because: str) -> Decision:
+    def _step_down(self, now: float, wanted: int, because: str) -> Decision:
         settings = self.settings
         # Bounds may have moved since these were wanted.
         floor = self._bounded(self._wanted.over(now, settings.scale_down_delay_s))
         self.current = min(self.current, max(settings.max_replica, settings.min_replica))
         rested = now - self._stepped_at >= settings.scale_down_delay_s
+        if self.current <= wanted:
+            return Decision(self.current, because)
         if floor < self.current and rested:
-            most = max(int(self.current * settings.max_scale_down_rate), 1)
+            most = max(int(self.current * settings.max_scale_down_rate + 1e-9), 1)
             self.current = max(floor, self.current - most)
             self._stepped_at = now
-        elif floor <= self.current:
+        if wanted < self.current:
             because += f"; fewer after {settings.scale_down_delay_s:g} s"
         return Decision(self.current, because)
 

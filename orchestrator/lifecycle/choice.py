@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,7 @@ class Candidate:
 def choose(
     candidates: Sequence[Candidate],
     target_utilization: float,
-    avoid: Set[str] = frozenset(),
+    avoid: AbstractSet[str] = frozenset(),
     prefer: str | None = None,
 ) -> Candidate | None:
     """The replica for the next permit; None where none has room.
@@ -43,8 +47,8 @@ def choose(
         for candidate in roomy:
             if candidate.replica_id == prefer:
                 return candidate
-    # max and min both take the first of equals: the oldest.
-    packable = [c for c in roomy if c.out + 1 <= target_utilization * c.slots]
+    # max and min both take the first of equals: the oldest. The tolerance is for 0.29 * 100 < 29.
+    packable = [c for c in roomy if c.out + 1 <= target_utilization * c.slots + 1e-9]
     if packable:
         return max(packable, key=lambda c: c.out / c.slots)
     return min(roomy, key=lambda c: c.out / c.slots)

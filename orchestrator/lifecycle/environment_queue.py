@@ -13,22 +13,29 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.lifecycle.autoscaling import ConcurrencyPolicy, Decision
 from orchestrator.lifecycle.choice import Candidate, choose
 from orchestrator.lifecycle.permits import HEADS, Exchange, Grant, Head, Reply, Usable, WorkClass
 from orchestrator.lifecycle.replica import ReplicaReport, ReportReply, Stage
 from orchestrator.lifecycle.replica_pool import SETTLE_S, ReplicaPool
-from orchestrator.lifecycle.settings import EnvironmentSettings
+
+if TYPE_CHECKING:
+    from orchestrator.lifecycle.settings import EnvironmentSettings
 
 REJECTED_COUNTS_S = 1.0
 """A rejected request counts as in flight for the mean service time, or this where none is known."""
 
+WOKEN_S = 1.0
+"""A replica that was woken counts as used for so long after it became ready."""
 
-@dataclass(slots=True)
+JUST_COME = 1e-3
+"""Load of a holder that was empty until its last exchange and is not now: more than nothing."""
+
+
+@dataclass(slots=True, eq=False)
 class _Holder:
     """What the queue knows of one holder."""
 
@@ -41,6 +48,7 @@ class _Holder:
     out: Counter[str] = field(default_factory=Counter)
     ranks: tuple[float, ...] = ()
     load: float = 0.0
+    load_until: float = -math.inf
     told: tuple[object, ...] = ()
 
     @property
@@ -54,8 +62,10 @@ class _Holder:
         return self.ranks[min(len(self.pending), len(self.ranks) - 1)]
 
     @property
-    def next_head(self) -> Head:
-        return self.message.heads[min(len(self.pending), len(self.message.heads) - 1)]
+    def next_heads(self) -> list[tuple[float, Head]]:
+        """The known waiters for whom no grant is on its way, or the last, with their ranks."""
+        start = min(len(self.pending), len(self.ranks) - 1)
+        return list(zip(self.ranks[start:], self.message.heads[start:], strict=True))
 
     @property
     def described(self) -> bool:
@@ -105,7 +115,9 @@ class EnvironmentQueue:
             if not self.decision.desired:
                 self._scale(now)
         self._allocate(now)
-        return self._reply(holder, now, message.known_replicas)
+        # In another term, the version that it knows was another queue's.
+        same_term = message.term == holder.term
+        return self._reply(holder, now, message.known_replicas if same_term else -1)
 
     def renew(self, holder: str, now: float) -> bool:
         """A holder's watch has come in; False where the queue does not know it (any more)."""
@@ -149,9 +161,9 @@ class EnvironmentQueue:
         return ReportReply(self._out(report.replica_id), retry)
 
     def wake(self, now: float) -> None:
-        """Somebody wants a replica to be there: it is started, and stays for a while."""
+        """Somebody wants a replica to be there: one is started, however long that takes."""
         self.pool.probe(now)
-        self._wake_until = now + 1.0
+        self._wake_until = math.inf
         self._scale(now)
 
     def reconfigure(self, settings: EnvironmentSettings) -> None:
@@ -161,13 +173,14 @@ class EnvironmentQueue:
         self.settings = settings
         self.pool.startup = settings.startup
         self.policy.settings = settings.autoscaling
-        self._usable_version = -1
+        # Holders must hear of another bound of permits, too.
+        self.pool.version += 1
 
     def settled(self, now: float) -> bool:
         """False while a new queue may not have heard of all replicas and holders yet."""
         return now - self._born >= 2 * SETTLE_S
 
-    # Inside: holders
+    # Holders, seen from inside
 
     def _register(self, message: Exchange, now: float) -> _Holder:
         """A holder that is new here, or was away: what it says that it holds, it holds."""
@@ -182,6 +195,7 @@ class EnvironmentQueue:
         elapsed = message.uptime_s - last.uptime_s
         if elapsed > 0:
             holder.load = (message.load_s - last.load_s) / elapsed
+            holder.load_until = now + elapsed
         self._served += message.served - last.served
         self._busy_s += message.busy_s - last.busy_s
         if message.rejected > last.rejected:
@@ -237,7 +251,7 @@ class EnvironmentQueue:
             return -math.inf
         return min(other.next_rank for other in others)
 
-    # Inside: permits
+    # Permits
 
     def _out(self, replica_id: str) -> int:
         return sum(holder.out[replica_id] for holder in self._holders.values())
@@ -265,30 +279,42 @@ class EnvironmentQueue:
         out = Counter[str]()
         for holder in self._holders.values():
             out.update(holder.out)
-        refused: set[int] = set()
-        while waiting := [h for h in self._holders.values() if h.unmet and id(h) not in refused]:
+        while waiting := [holder for holder in self._holders.values() if holder.unmet]:
             if len(waiting) > 1:
-                waiting = [h for h in waiting if h.described]
-            if not waiting:
-                return
-            due = self._async_is_due(waiting)
-            if due:
-                waiting = [h for h in waiting if h.message.work is WorkClass.ASYNC]
-            chosen = min(waiting, key=lambda h: h.next_rank)
+                waiting = [holder for holder in waiting if holder.described]
             candidates = [Candidate(u.replica_id, out[u.replica_id], u.slots) for u in usable]
-            head = chosen.next_head
-            found = choose(
-                candidates, self.settings.autoscaling.utilization, head.avoid, head.prefer
-            )
+            roomy = any(candidate.out < candidate.slots for candidate in candidates)
+            found = self._next_grant(waiting, candidates) if waiting and roomy else None
             if found is None:
-                if all(candidate.out >= candidate.slots for candidate in candidates):
-                    return
-                refused.add(id(chosen))
-                continue
-            chosen.granted += 1
-            chosen.pending.append(Grant(chosen.granted, found.replica_id, due))
-            chosen.out[found.replica_id] += 1
-            out[found.replica_id] += 1
+                return
+            holder, replica_id, due = found
+            holder.granted += 1
+            holder.pending.append(Grant(holder.granted, replica_id, due))
+            holder.out[replica_id] += 1
+            out[replica_id] += 1
+
+    def _next_grant(
+        self, waiting: list[_Holder], candidates: list[Candidate]
+    ) -> tuple[_Holder, str, bool] | None:
+        """Whom to grant which replica, and whether that is due whoever ranks before.
+
+        Where the next in rank is to avoid all replicas with room, these go to
+        the first who can run there: they would lie idle for as long as he waits.
+        """
+        utilization = self.settings.autoscaling.utilization
+        due = self._async_is_due(waiting)
+        first = [h for h in waiting if h.message.work is WorkClass.ASYNC] if due else waiting
+        chosen = min(first, key=lambda holder: holder.next_rank)
+        _, head = chosen.next_heads[0]
+        found = choose(candidates, utilization, head.avoid, head.prefer)
+        if found is not None:
+            return chosen, found.replica_id, due
+        places = [(rank, head, h) for h in waiting for rank, head in h.next_heads]
+        for _, head, holder in sorted(places, key=lambda place: place[0]):
+            found = choose(candidates, utilization, head.avoid, head.prefer)
+            if found is not None:
+                return holder, found.replica_id, True
+        return None
 
     def _async_is_due(self, waiting: list[_Holder]) -> bool:
         """Whether asynchronous work waits that has less than its minimum share of the slots."""
@@ -302,21 +328,26 @@ class EnvironmentQueue:
         )
         return out < least
 
-    # Inside: scaling
+    # Scaling
 
     def _scale(self, now: float) -> None:
         if self.pool.unhealthy(now) is not None:
             floor = self.settings.autoscaling.min_replica
-            self.decision = Decision(floor, "unhealthy: no start is tried")
+            self.decision = Decision(floor, "unhealthy: no start beyond min_replica is tried")
             self.policy.current = floor
+            self._wake_until = -math.inf
         else:
             if not self.settled(now):
                 # A queue that was restarted must not take replicas away that it has yet to hear of.
                 self.policy.current = max(self.policy.current, self.pool.live)
+            if self._wake_until == math.inf and self.pool.any_ready:
+                self._wake_until = now + WOKEN_S
             load = self._in_flight(now)
             self.decision = self.policy.decide(now, load, wake=now < self._wake_until)
-        short = self.decision.desired > self.pool.live
-        self._short_since = (self._short_since or now) if short else None
+        if self.decision.desired <= self.pool.live:
+            self._short_since = None
+        elif self._short_since is None:
+            self._short_since = now
 
     def _in_flight(self, now: float) -> float:
         """Requests running or waiting at all holders, and those that were rejected lately."""
@@ -327,11 +358,16 @@ class EnvironmentQueue:
         return held + sum(n for _, n in self._rejections)
 
     def _load_of(self, holder: _Holder, now: float) -> float:
-        """Average since the exchange before the last; a waiter counts from its first report."""
-        message = holder.message
-        present = message.in_use + message.waiting
+        """The average between its last two exchanges, for as long as these were apart.
+
+        After that, and for a new holder, what its last exchange found: an
+        average over a short burst must not stand for the quiet after it.
+        """
+        present = holder.message.in_use + holder.message.waiting
+        if now >= holder.load_until:
+            return present
         # An average hides what has just come: a waiter must be able to start a replica at once.
-        return max(holder.load, 1e-3) if present and not holder.load else holder.load
+        return holder.load or min(present, JUST_COME)
 
     # What others may know
 
@@ -352,7 +388,10 @@ class EnvironmentQueue:
         unhealthy = self.pool.unhealthy(now)
         failure = self.pool.last_failure
         messages = [holder.message for holder in self._holders.values()]
-        ages = [m.heads[0].age_s + now - h.heard for m, h in self._waiting_messages()]
+        # For asynchronous work a rank lies after the arrival, maybe in the future.
+        ages = [
+            max(now - holder.ranks[0], 0.0) for holder in self._holders.values() if holder.ranks
+        ]
         return {
             "status": self._status(now),
             "reason": failure.reason if failure else None,
@@ -373,9 +412,6 @@ class EnvironmentQueue:
                 "p95": {s.value: t for s, t in self.pool.percentiles(0.95).items()},
             },
         }
-
-    def _waiting_messages(self) -> Iterator[tuple[Exchange, _Holder]]:
-        return ((h.message, h) for h in self._holders.values() if h.message.heads)
 
     def _describe_replica(self, replica_id: str) -> dict[str, Any]:
         known = self.pool.known[replica_id]

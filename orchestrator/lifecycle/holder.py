@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Set
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from orchestrator.lifecycle.line import Line, Waiter
 from orchestrator.lifecycle.permits import (
@@ -29,6 +29,9 @@ from orchestrator.lifecycle.permits import (
     WorkClass,
 )
 from orchestrator.lifecycle.settings import FullPolicy, QueueSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
 
 LAZY_S = 0.2
 """How long a change that nobody waits for may go unreported."""
@@ -122,7 +125,7 @@ class Holder:
     # Requests
 
     def take(
-        self, now: float, avoid: Set[str] = frozenset(), prefer: str | None = None
+        self, now: float, avoid: AbstractSet[str] = frozenset(), prefer: str | None = None
     ) -> Permit | None:
         """A kept permit for a request, where one is at hand and nobody is in line.
 
@@ -151,13 +154,15 @@ class Holder:
         """
         if self.unhealthy is not None and now < self._unhealthy_until:
             return Refusal.UNHEALTHY
-        if waiter.arrived >= now and self._full(waiter):
+        if waiter.arrived >= now and self._full(waiter, now):
             self._rejected += 1
             self._lazy = True
             return Refusal.FULL
         waiter.patient = waiter.patient and self.settings.policy is FullPolicy.QUEUE
         waiter.known_after = self._seq
-        waiter.cold = waiter.cold or (self._replicas_version >= 0 and not self._replicas)
+        # The first in line is told by the exchange that it causes: what was heard before
+        # nobody waited here may be old.
+        waiter.cold = waiter.cold or (len(self.line) > 0 and not self._replicas)
         self._count(now)
         # Behind somebody who is known to wait, or where every slot is in use here,
         # this one is news only for scaling.
@@ -232,19 +237,13 @@ class Holder:
         """Permits that lie idle here."""
         return len(self._kept)
 
-    @property
-    def replicas(self) -> dict[str, Usable]:
-        """Usable replicas by id, as last heard, oldest first."""
-        return self._replicas
-
     def retry_after_s(self, now: float) -> float:
-        """How long a refused caller should wait: what the line takes to empty, 1–60 s."""
+        """How long a refused caller should wait: what the line takes to empty, 1-60 s."""
         if self.unhealthy is not None:
             return max(self._unhealthy_until - now, 1.0)
-        if not self._served:
-            return 1.0
-        rate = self._served / max(now - self._born, 1.0)
-        return min(max((len(self.line) + self._elsewhere.waiting) / rate, 1.0), 60.0)
+        mean_s = self._busy_s / self._served if self._served else 0.0
+        waiting = len(self.line) + self._elsewhere.waiting
+        return min(max(waiting * mean_s / max(self._capacity, 1), 1.0), 60.0)
 
     # The wire
 
@@ -303,6 +302,12 @@ class Holder:
             known_replicas=self._replicas_version,
         )
 
+    def give_back(self) -> None:
+        """Keep nothing for later any more: this holder is about to end."""
+        if self._kept:
+            self._kept.clear()
+            self._urgent = True
+
     def seen(self) -> tuple[str, int]:
         """Term and highest grant heard: what a watch need not repeat."""
         return self._term, self._acked
@@ -325,6 +330,7 @@ class Holder:
             return outcome
         if reply.term != self._term:
             self._enter(reply.term)
+        self._failed = {name: seq for name, seq in self._failed.items() if seq > reply.seq}
         self._valid_until = max(self._valid_until, sent_at + self.settings.lease_s)
         if reply.stamp > self._stamp:
             self._stamp = reply.stamp
@@ -335,7 +341,6 @@ class Holder:
                 usable = self._replicas.get(grant.replica_id)
                 granted = Permit(grant.replica_id, usable.address if usable else "", now)
                 outcome.assigned.extend(self._place(granted, now, due=grant.due).assigned)
-        self._failed = {name: seq for name, seq in self._failed.items() if seq >= reply.seq}
         self._settle(reply, outcome, now)
         if len(self.line) and reply.grants and self._may_gain():
             self._urgent = True
@@ -348,12 +353,13 @@ class Holder:
         held = len(self._in_use) + len(self._kept)
         return not self._elsewhere.alone or held < self._capacity or not self._capacity
 
-    def _full(self, waiter: Waiter) -> bool:
-        waiting = len(self.line) + self._elsewhere.waiting
-        size = self.line.bytes + self._elsewhere.bytes
-        return (
-            waiting >= self.settings.max_requests or size + waiter.size > self.settings.max_bytes
-        )
+    def _full(self, waiter: Waiter, now: float) -> bool:
+        waiting, size = len(self.line), self.line.bytes + waiter.size
+        # A holder that was idle has not heard how the lines elsewhere have become shorter.
+        if now - self._elsewhere.heard_at <= self.settings.lease_s / RENEWALS:
+            waiting += self._elsewhere.waiting
+            size += self._elsewhere.bytes
+        return waiting >= self.settings.max_requests or size > self.settings.max_bytes
 
     def _count(self, now: float) -> None:
         """Add to the integral of load up to now; called before either term changes."""
@@ -376,7 +382,7 @@ class Holder:
         """Give a permit that nobody uses to a waiter, keep it, or (by forgetting it) give it back.
 
         The next exchange no longer counts a forgotten permit as held, which
-        returns it. One that is due here goes to this line, whoever waits elsewhere.
+        returns it. One that is `due` goes to this line, whoever waits elsewhere.
         """
         usable = permit.replica_id in self._replicas and permit.replica_id not in self._suspended
         if not usable or now >= self._valid_until:
@@ -409,7 +415,7 @@ class Holder:
             return best
         return next((w for w in self.line if self._fits(w.avoid, replica_id)), None)
 
-    def _fits(self, avoid: Set[str], replica_id: str) -> bool:
+    def _fits(self, avoid: AbstractSet[str], replica_id: str) -> bool:
         """Whether a replica will do; where all that there are are to be avoided, any does."""
         if replica_id not in avoid:
             return True
@@ -433,8 +439,9 @@ class Holder:
             self._replicas = {usable.replica_id: usable for usable in reply.replicas}
             self._capacity = sum(usable.slots for usable in reply.replicas)
             self._replicas_version = reply.replicas_version
-            # The queue leaves out a replica that failed somebody until it reports again.
-            self._suspended.clear()
+            # The queue leaves out a replica that failed somebody until it reports again,
+            # once it has been told.
+            self._suspended = set(self._failed)
         self.unhealthy = reply.unhealthy
         if reply.unhealthy is not None:
             self._unhealthy_until = now + reply.unhealthy.retry_after_s
@@ -467,4 +474,3 @@ class Holder:
         if settings.aging_s != self.settings.aging_s:
             self.line.reorder(settings.aging_s)
         self.settings = settings
-

@@ -2,7 +2,7 @@
 
 A waiter's rank is a point in time, the smaller the better:
 
-    rank = arrived + level × aging_s
+    rank = arrived + level * aging_s
 
 Level 0 is synchronous work, level 1 + p asynchronous work of priority p. As
 everybody ages at the same pace, the order of two waiters never changes: a
@@ -14,9 +14,15 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count, islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SLACK = 64
+"""Deadlines of waiters that have left which are kept, beside as many as there are waiters."""
 
 _numbers = count()
 
@@ -87,9 +93,13 @@ class Line:
     def add(self, waiter: Waiter) -> None:
         """Put a waiter in its place, in front of those that came later if it was here before."""
         insort(self._places, self._place(waiter))
-        heapq.heappush(self._deadlines, (waiter.deadline, waiter.number, waiter))
         self._here.add(waiter.number)
         self.bytes += waiter.size
+        heapq.heappush(self._deadlines, (waiter.deadline, waiter.number, waiter))
+        if len(self._deadlines) > 2 * len(self._places) + SLACK:
+            # Those that left in time would stay until their deadline, which may be far off.
+            self._deadlines = [(place[2].deadline, *place[1:]) for place in self._places]
+            heapq.heapify(self._deadlines)
 
     def remove(self, waiter: Waiter) -> bool:
         """Take a waiter out; False where it is not in line."""

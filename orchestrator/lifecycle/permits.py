@@ -99,8 +99,9 @@ class Exchange:
 class Grant:
     """Permission number `number` of a term: one slot of `replica_id`.
 
-    `due` says that it is given for the minimum share of asynchronous work,
-    whoever ranks before elsewhere.
+    `due` says that it is for this holder whoever ranks before elsewhere: it is
+    given for the minimum share of asynchronous work, or because those who rank
+    before are to avoid that replica.
     """
 
     number: int

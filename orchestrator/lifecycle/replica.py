@@ -28,8 +28,6 @@ class Stage(StrEnum):
     FAILED = "FAILED"
 
 
-_FINAL = frozenset({Stage.STOPPED, Stage.FAILED})
-
 TRANSITIONS: dict[Stage, frozenset[Stage]] = {
     Stage.PROVISIONING: frozenset({Stage.STARTING, Stage.FAILED}),
     Stage.STARTING: frozenset({Stage.LOADING, Stage.DRAINING, Stage.FAILED}),
@@ -41,18 +39,24 @@ TRANSITIONS: dict[Stage, frozenset[Stage]] = {
     Stage.FAILED: frozenset(),
 }
 
+
+def _reachable(stage: Stage) -> frozenset[Stage]:
+    further = (_reachable(following) for following in TRANSITIONS[stage])
+    return TRANSITIONS[stage].union(*further)
+
+
+_REACHABLE = {stage: _reachable(stage) for stage in Stage}
+
 STARTUP_STAGES = (Stage.PROVISIONING, Stage.STARTING, Stage.LOADING, Stage.WARMING)
 
 
 def may_follow(old: Stage, new: Stage) -> bool:
     """Whether a replica last heard of in `old` may be in `new` now.
 
-    Reports can be lost, so stages may be skipped; none may be gone back to.
+    Reports can be lost, so stages may be skipped; none may be gone back to, and
+    nothing follows the end, not even itself.
     """
-    if old in _FINAL:
-        return False
-    order = list(Stage)
-    return new is old or new in _FINAL or order.index(new) > order.index(old)
+    return new in _REACHABLE[old] or (new is old and bool(TRANSITIONS[old]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from orchestrator.lifecycle.permits import Unhealthy, Usable
 from orchestrator.lifecycle.replica import STARTUP_STAGES, ReplicaReport, Stage, may_follow
-from orchestrator.lifecycle.settings import StartupSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from orchestrator.lifecycle.settings import StartupSettings
 
 SUSPECT_AFTER_S = 5.0
 """A ready replica that is silent for this long gets no new permits (heartbeats come every 1 s)."""
@@ -25,24 +29,18 @@ queue does not know yet (it was restarted): it gets no new ones until holders ha
 report theirs. This is the rebuild window."""
 
 HISTORY = 200
-"""Starts that are remembered."""
+"""Starts, and ends, that are remembered."""
 
 
 @dataclass(slots=True)
 class Known:
-    """A replica that has reported."""
+    """A replica that has reported; `settles_at` is None once it has settled."""
 
     report: ReplicaReport
     first_heard: float
     heard: float
-    settles_at: float
+    settles_at: float | None
     suspect: bool = False
-    since: dict[Stage, float] = field(default_factory=dict)
-
-    @property
-    def started_at(self) -> float:
-        """When its process started, by the queue's clock."""
-        return self.heard - self.report.age_s
 
 
 class ReplicaPool:
@@ -53,38 +51,36 @@ class ReplicaPool:
         self.known: dict[str, Known] = {}
         self.version = 0
         self.history: deque[dict[Stage, float]] = deque(maxlen=HISTORY)
+        self._ended: deque[str] = deque(maxlen=HISTORY)
         self._failures = 0
         self._failure: ReplicaReport | None = None
         self._unhealthy_until: float | None = None
 
     def report(self, report: ReplicaReport, now: float) -> float:
-        """Take in a report; a late one of an earlier stage changes nothing.
+        """Take in a report; one that is late, or comes again after its end, changes nothing.
 
         Returns:
             After a failed start, seconds to wait before the next; else 0.
         """
-        known = self.known.get(report.replica_id)
-        if known is None:
-            if report.stage is Stage.STOPPED:
-                return 0.0
-            settles = now + SETTLE_S if report.stage in (Stage.READY, Stage.DRAINING) else now
-            known = Known(report, now, now, settles)
-            self.known[report.replica_id] = known
-            self.version += 1
-        elif not may_follow(known.report.stage, report.stage):
-            return 0.0
-        else:
-            if report.stage is not known.report.stage or known.suspect:
+        name, stage = report.replica_id, report.stage
+        known = self.known.get(name)
+        if name in self._ended or (known and not may_follow(known.report.stage, stage)):
+            return self.startup.backoff_s(self._failures) if stage is Stage.FAILED else 0.0
+        if stage in (Stage.FAILED, Stage.STOPPED):
+            self._ended.append(name)
+            if self.known.pop(name, None) is not None:
                 self.version += 1
-            if report.stage is Stage.READY and known.report.stage is not Stage.READY:
-                self._started(report)
-            known.report, known.heard, known.suspect = report, now, False
-        known.since.setdefault(report.stage, now)
-        if report.stage is Stage.FAILED:
-            del self.known[report.replica_id]
-            return self._failed(report, now)
-        if report.stage is Stage.STOPPED:
-            del self.known[report.replica_id]
+            return self._failed(report, now) if stage is Stage.FAILED else 0.0
+        was = known.report.stage if known else None
+        if known is None:
+            settles_at = now + SETTLE_S if stage in (Stage.READY, Stage.DRAINING) else None
+            known = self.known[name] = Known(report, now, now, settles_at)
+            self.version += 1
+        elif stage is not was or known.suspect:
+            self.version += 1
+        known.report, known.heard, known.suspect = report, now, False
+        if stage is Stage.READY and was is not Stage.READY:
+            self._started(report)
         return 0.0
 
     def suspect(self, replica_ids: Iterable[str]) -> None:
@@ -112,8 +108,8 @@ class ReplicaPool:
             elif silent >= SUSPECT_AFTER_S and not starting and not known.suspect:
                 known.suspect = True
                 self.version += 1
-            if known.settles_at and known.settles_at <= now:
-                known.settles_at = 0.0
+            if known.settles_at is not None and known.settles_at <= now:
+                known.settles_at = None
                 self.version += 1
 
     def usable(self, bound: int) -> list[Usable]:
@@ -128,13 +124,18 @@ class ReplicaPool:
             if known.report.stage is Stage.READY
             and known.report.address
             and not known.suspect
-            and not known.settles_at
+            and known.settles_at is None
         ]
         ready.sort(key=lambda known: known.first_heard)
         return [
             Usable(k.report.replica_id, k.report.address or "", min(k.report.slots, bound))
             for k in ready
         ]
+
+    @property
+    def any_ready(self) -> bool:
+        """Whether a replica has started and not begun to drain."""
+        return any(known.report.stage is Stage.READY for known in self.known.values())
 
     @property
     def live(self) -> int:
@@ -153,16 +154,14 @@ class ReplicaPool:
 
     @property
     def last_failure(self) -> ReplicaReport | None:
-        """The last failed start since one succeeded."""
+        """The last failure since a replica became ready."""
         return self._failure
 
-    def probe(self, now: float) -> bool:
+    def probe(self, now: float) -> None:
         """Somebody asks again: allow one more start, if the time for it has come."""
-        if self._unhealthy_until is None or now < self._unhealthy_until:
-            return False
-        self._unhealthy_until = None
-        self._failures = self.startup.attempts - 1
-        return True
+        if self._unhealthy_until is not None and now >= self._unhealthy_until:
+            self._unhealthy_until = None
+            self._failures = self.startup.attempts - 1
 
     def forgive(self) -> None:
         """Another deployment is to be run: earlier failures say nothing about it."""
@@ -176,7 +175,7 @@ class ReplicaPool:
         self._failures += 1
         self._failure = report
         backoff = self.startup.backoff_s(self._failures)
-        ready = any(known.report.stage is Stage.READY for known in self.known.values())
+        ready = self.any_ready
         if self._failures >= self.startup.attempts and not ready:
             self._unhealthy_until = now + self.startup.backoff_max_s
         return backoff

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class FullPolicy(StrEnum):
@@ -56,7 +58,6 @@ class QueueSettings(_FromMapping):
 class AutoscalingSettings(_FromMapping):
     """Bounds and pace of an environment's replicas; names as in the HTTP contract."""
 
-    policy: str = "concurrency"
     min_replica: int = 0
     max_replica: int = 1
     concurrency_target: int = 1
@@ -76,7 +77,7 @@ class StartupSettings(_FromMapping):
 
     def backoff_s(self, failures: int) -> float:
         """Seconds to wait before the next start after `failures` (≥ 1) in a row."""
-        return min(self.backoff_initial_s * 2.0 ** (failures - 1), self.backoff_max_s)
+        return min(self.backoff_initial_s * 2.0 ** min(failures - 1, 32), self.backoff_max_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,6 @@ class EnvironmentSettings:
     model: str
     environment: str
     deployment: str
-    slots: int = 1
     queue: QueueSettings = field(default_factory=QueueSettings)
     autoscaling: AutoscalingSettings = field(default_factory=AutoscalingSettings)
     startup: StartupSettings = field(default_factory=StartupSettings)
@@ -99,7 +99,6 @@ class EnvironmentSettings:
             model=values["model"],
             environment=values["environment"],
             deployment=values["deployment"],
-            slots=values["slots"],
             queue=QueueSettings.from_mapping(values["queue"]),
             autoscaling=AutoscalingSettings.from_mapping(values["autoscaling"]),
             startup=StartupSettings.from_mapping(values["startup"]),

@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.lifecycle.errors import (
+    Draining,
     EnvironmentUnhealthy,
     NoFreeSlot,
     ParkTimeout,
@@ -35,6 +36,8 @@ logger = logging.getLogger("ray.serve")
 
 BACKOFF_FIRST_S = 0.05
 BACKOFF_LAST_S = 1.0
+LAST_WORDS_S = 0.5
+"""How long a client that is closed tries to give back what it kept."""
 
 
 class Queue(Protocol):
@@ -105,6 +108,7 @@ class PermitClient:
         name = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._holder = Holder(name, QueueSettings.from_mapping(settings), self._clock(), work)
         self._waiting: dict[int, asyncio.Future[Slot]] = {}
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._due = asyncio.Event()
         self._awake = asyncio.Event()
@@ -115,7 +119,7 @@ class PermitClient:
 
     # Requests
 
-    def try_acquire(self, size: int = 0) -> Permit | None:
+    def try_acquire(self, size: int = 0) -> Permit | None:  # noqa: ARG002 - see below
         """A kept permit, if one is at hand and nobody is in line. Never waits.
 
         `size` is not needed where nothing is parked; it is there for symmetry.
@@ -147,7 +151,10 @@ class PermitClient:
             NoFreeSlot: the environment does not queue, and no slot is free.
             ParkTimeout: the deadline has come.
             EnvironmentUnhealthy: its replicas do not start.
+            Draining: this client was closed, or is while the request waits.
         """
+        if self._closed:
+            raise self._draining()
         now = self._clock()
         arrived = now if ticket is None else ticket
         slot = self._holder.take(now, avoid, prefer)
@@ -168,7 +175,7 @@ class PermitClient:
         except asyncio.CancelledError:
             # Granted and cancelled at once: the permit goes on to the next.
             if future.done() and not future.cancelled() and future.exception() is None:
-                self._carry_out(self._holder.release(future.result(), self._clock()))
+                self._give_back(future.result())
             raise
         finally:
             del self._waiting[waiter.number]
@@ -185,12 +192,7 @@ class PermitClient:
         Raises:
             ValueError: it was given back before.
         """
-        holder = self._holder
-        outcome = holder.release(permit.slot, self._clock(), failed=failed)
-        if outcome.assigned:
-            self._carry_out(outcome)
-        if self._timer is None or holder.urgent:
-            self._stir()
+        self._give_back(permit.slot, failed=failed)
 
     async def wake(self) -> None:
         """Ask for a replica if there is none; does not wait for it.
@@ -214,16 +216,38 @@ class PermitClient:
         self._stir()
 
     async def close(self) -> None:
-        """Stop talking to the queue: after a lease, what was held is free again."""
+        """Turn away those that wait, give back what is kept, and stop talking to the queue.
+
+        Permits in use may still be released; their slots are free again when
+        the lease that the queue gave for them has run out.
+        """
+        self._closed = True
         for task in self._tasks:
             task.cancel()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(self._draining())
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._holder.give_back()
+        if not self._holder.idle:
+            with contextlib.suppress(QueueUnavailable, TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await self._queue.exchange(self._holder.summary(self._clock()))
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            self._timer = None
 
     # Inside
+
+    def _draining(self) -> Draining:
+        return Draining(f"The environment {self.application}")
+
+    def _give_back(self, slot: Slot, *, failed: bool = False) -> None:
+        outcome = self._holder.release(slot, self._clock(), failed=failed)
+        if outcome.assigned:
+            self._carry_out(outcome)
+        if self._timer is None or self._holder.urgent:
+            self._stir()
 
     def _refused(self, refusal: Refusal, waiter: Waiter) -> RequestError:
         now = self._clock()
@@ -245,7 +269,7 @@ class PermitClient:
             future = self._waiting.get(assignment.waiter.number)
             if future is None or future.done():
                 # Its caller has gone between two steps of the loop.
-                self._carry_out(self._holder.release(assignment.permit, self._clock()))
+                self._give_back(assignment.permit)
             else:
                 future.set_result(assignment.permit)
         for waiter, refusal in outcome.refused:
@@ -255,6 +279,8 @@ class PermitClient:
 
     def _stir(self) -> None:
         """Something changed: set the timer anew, and let the exchange task look."""
+        if self._closed:
+            return
         self._awake.set()
         self._due.set()
         self._set_timer()
@@ -284,6 +310,7 @@ class PermitClient:
             sent_at = self._clock()
             try:
                 reply = await self._queue.exchange(self._holder.summary(sent_at))
+                self._hear(reply, sent_at)
             except QueueUnavailable as error:
                 logger.warning("%s", error)
                 self._holder.lost()
@@ -297,7 +324,6 @@ class PermitClient:
                 await asyncio.sleep(BACKOFF_LAST_S)
                 continue
             backoff = BACKOFF_FIRST_S
-            self._hear(reply, sent_at)
 
     async def _until_due(self) -> None:
         while True:
@@ -323,13 +349,14 @@ class PermitClient:
             term, acked = self._holder.seen()
             try:
                 reply = await self._queue.watch(self._holder.name, term, acked) if term else None
-            except QueueUnavailable:
-                reply = None
+                if reply is not None:
+                    self._hear(reply, sent_at)
+                    continue
+            except QueueUnavailable as error:
+                # The exchanges say so, and more often than needed.
+                logger.debug("%s", error)
             except Exception:
                 logger.exception("a watch at the queue of %s failed", self.application)
-                reply = None
-            if reply is not None:
-                self._hear(reply, sent_at)
-            elif self._clock() - sent_at < BACKOFF_FIRST_S:
+            if self._clock() - sent_at < BACKOFF_FIRST_S:
                 # The queue does not know this holder (yet), or is not there.
                 await asyncio.sleep(BACKOFF_FIRST_S)

@@ -77,7 +77,14 @@ class Queue:
         """See `EnvironmentQueue.report`."""
         reply = self._ready.report(report, time.monotonic())
         if report.reason is not None:
-            logger.warning("replica %s failed: %s", report.replica_id, report.reason)
+            settings = self._ready.settings
+            logger.warning(
+                "replica %s of %s.%s failed: %s",
+                report.replica_id,
+                settings.model,
+                settings.environment,
+                report.reason,
+            )
         self._tell()
         return reply
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from orchestrator.lifecycle.permits import Exchange, Reply
-
 if TYPE_CHECKING:
     from ray.serve.handle import DeploymentHandle
 
+    from orchestrator.lifecycle.permits import Exchange, Reply
     from orchestrator.lifecycle.replica import ReplicaReport, ReportReply
 
 QUEUE = "Queue"
@@ -25,7 +24,7 @@ WATCH_S = 1.0
 """How long a watch is held open at the queue; well within a lease."""
 
 
-class QueueUnavailable(Exception):
+class QueueUnavailable(Exception):  # noqa: N818 - a fact, like those of `lifecycle.errors`
     """The queue did not answer in time, or died with the call."""
 
 
@@ -38,7 +37,7 @@ class QueueHandle:
 
     async def exchange(self, message: Exchange) -> Reply:
         """A holder's summary for the queue's reply."""
-        return cast(Reply, await self._call("exchange", CALL_TIMEOUT_S, message))
+        return cast("Reply", await self._call("exchange", CALL_TIMEOUT_S, message))
 
     async def watch(self, holder: str, term: str, acked: int) -> Reply | None:
         """What a holder must hear at once; None where there was nothing for `WATCH_S`."""

@@ -102,6 +102,17 @@ def test_route_of_an_environment(compiled):
         "deployment": "v1",
         "runner": "command",
         "predict_path": "/generate",
+        "autoscaling": {
+            "min_replica": 1,
+            "max_replica": 4,
+            "concurrency_target": 6,
+            "target_utilization_percentage": 70,
+            "autoscaling_window": 60,
+            "scale_down_delay": 900,
+            "max_scale_down_rate": 50,
+            "experimental": False,
+            "policy": "concurrency",
+        },
         "queue": {
             "policy": "queue_on_full",
             "max_requests": 10_000,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
+from typing import TYPE_CHECKING
 
 from orchestrator.lifecycle.environment_queue import EnvironmentQueue
 from orchestrator.lifecycle.holder import Holder, Outcome, Permit, Refusal
@@ -23,6 +23,9 @@ from orchestrator.lifecycle.settings import (
     EnvironmentSettings,
     QueueSettings,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STEP_S = 0.01
 DELAY_S = 0.02
@@ -61,7 +64,6 @@ class World:
             model="m",
             environment="production",
             deployment="v1",
-            slots=SLOTS,
             queue=self.queue_settings,
             autoscaling=AutoscalingSettings(concurrency_target=SLOTS, max_replica=10),
         )
