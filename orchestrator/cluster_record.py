@@ -1,0 +1,138 @@
+"""What is written down about a local cluster, so that a later command finds it.
+
+One folder a cluster below the state directory:
+
+    <state directory>/<name>/
+        cluster.json      a `ClusterRecord`, replaced whole at each change
+        processes.json    what the supervisor started, refreshed while it runs
+        plan.json         what the supervisor was told to start
+        supervisor.log    its output
+        lock              held by the supervisor for as long as it lives
+"""
+
+import hashlib
+import os
+import tempfile
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from orchestrator.processes import ProcessId, alive, boot_id
+
+T = TypeVar("T")
+
+
+class ClusterError(Exception):
+    """A cluster cannot be started, reached, changed or ended; the message says why."""
+
+
+class Phase(Enum):
+    """How far a cluster has come. `FAILED` and a missing record are the two ends."""
+
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+
+class ClusterRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One local cluster as its supervisor last described it."""
+
+    name: str
+    token: str  # unique per start; every process of the cluster inherits it
+    boot: str
+    supervisor: ProcessId
+    phase: Phase
+    url: str
+    config_path: str
+    run_directory: str
+    settings: dict[str, str]  # RAY_SERVE_* and the like, which each driver must share
+    fixed: dict[str, Any]  # the part of the config that only a restart changes
+    gcs_address: str | None = None
+    error: str | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether its supervisor lives, whatever the phase."""
+        return self.boot == boot_id() and alive(self.supervisor)
+
+
+class StartedProcesses(msgspec.Struct, frozen=True):
+    """What a supervisor has started and not yet seen end."""
+
+    boot: str
+    processes: list[ProcessId]
+
+
+def state_directory() -> Path:
+    """Where records are kept: `$ORCHESTRATOR_STATE_DIR`, else the XDG state directory."""
+    explicit = os.environ.get("ORCHESTRATOR_STATE_DIR")
+    if explicit:
+        return Path(explicit).absolute()
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "orchestrator"
+
+
+def folder_of(name: str) -> Path:
+    """The folder of the cluster `name`, whether or not it exists."""
+    return state_directory() / name
+
+
+def run_directory_of(name: str) -> Path:
+    """A short path for sockets: Linux allows 107 characters, and Ray adds 58 of its own."""
+    key = hashlib.sha256(str(folder_of(name)).encode()).hexdigest()[:8]
+    return Path(tempfile.gettempdir()) / f"orch-{os.getuid()}" / key
+
+
+def read(name: str) -> ClusterRecord | None:
+    """The record of a cluster, or None where there is none (or none of this version)."""
+    return _read(folder_of(name) / "cluster.json", ClusterRecord)
+
+
+def read_processes(name: str) -> list[ProcessId]:
+    """What the supervisor last said it had started; empty after a reboot."""
+    started = _read(folder_of(name) / "processes.json", StartedProcesses)
+    return started.processes if started is not None and started.boot == boot_id() else []
+
+
+def read_all() -> list[ClusterRecord]:
+    """Every recorded cluster, by name."""
+    directory = state_directory()
+    names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
+    return [record for name in names if (record := read(name)) is not None]
+
+
+def write(record: ClusterRecord) -> None:
+    """Replace a cluster's record."""
+    write_json(folder_of(record.name) / "cluster.json", record)
+
+
+def write_processes(name: str, processes: set[ProcessId]) -> None:
+    """Replace the list of what a supervisor has started."""
+    ordered = sorted(processes, key=lambda process: process.pid)
+    write_json(
+        folder_of(name) / "processes.json", StartedProcesses(boot=boot_id(), processes=ordered)
+    )
+
+
+def forget(name: str) -> None:
+    """Remove a cluster's record; its log stays for whoever asks what happened."""
+    for file in ("cluster.json", "processes.json", "plan.json"):
+        (folder_of(name) / file).unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_bytes(msgspec.json.encode(value))
+    draft.replace(path)
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
