@@ -1,0 +1,101 @@
+"""One real cluster for the whole folder, started and ended by the command line."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+COMMAND = Path(sys.executable).with_name("orchestrator")
+SECRET = "a-long-secret-that-only-the-client-tests-know"
+START_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the cluster listens, and the keys that it knows."""
+
+    url: str
+    key: str = f"all.{SECRET}"
+    echo_key: str = f"only-echo.{SECRET}"
+
+    def model(self, name: str) -> str:
+        """The address that a client library is given for one model."""
+        return f"{self.url}/models/{name}"
+
+    def sync(self, model: str, environment: str = "production") -> str:
+        """Where the paths of a replica's own server begin."""
+        return f"{self.model(model)}/environments/{environment}/sync"
+
+    def status(self, model: str, environment: str) -> str:
+        """The status of an environment, as the management API gives it."""
+        path = f"/api/v1/models/{model}/environments/{environment}"
+        request = urllib.request.Request(
+            self.url + path, headers={"authorization": f"Bearer {self.key}"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return str(json.load(response)["status"])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test, whichever it is, waits for the cluster."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.clients)
+            item.add_marker(pytest.mark.timeout(START_SECONDS + 120))
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Waits until a condition that nobody signals has come true."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        pause.wait(0.05)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("clients")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = int(listener.getsockname()[1])
+    yaml = YAML()
+    config = yaml.load(Path(__file__).with_name("cluster.yaml"))
+    config["cluster"]["port"] = port
+    file = folder / "cluster.yaml"
+    yaml.dump(config, file)
+    environment = os.environ | {
+        "CLIENTS_TEST_SECRET": SECRET,
+        "ORCHESTRATOR_STATE_DIR": str(folder / "state"),
+    }
+    try:
+        run_command("up", str(file), "--detach", environment=environment)
+        yield Cluster(f"http://127.0.0.1:{port}")
+    finally:
+        run_command("down", environment=environment)
+
+
+def run_command(*arguments: str, environment: dict[str, str]) -> None:
+    """Runs `orchestrator`, and shows what it said if it failed."""
+    done = subprocess.run(
+        [COMMAND, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, f"{arguments[0]}: {done.stdout}{done.stderr}"

@@ -1,0 +1,122 @@
+"""The served `/openapi.json`: valid, complete, and true of the cluster that serves it."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from schemathesis import GenerationMode
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    ignored_auth,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.clients.conftest import Cluster
+
+EXAMPLES = 15
+"""For each operation. A search, not a proof: every run looks elsewhere."""
+
+Operation = schemathesis.APIOperation[Any, Any, Any, Any]
+
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    ignored_auth,
+]
+
+CONTRACT = {
+    "/healthz",
+    "/readyz",
+    "/openapi.json",
+    "/v1/models",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/responses",
+    "/v1/messages",
+}
+
+
+@pytest.fixture(scope="session")
+def fuzzed(cluster: Cluster) -> schemathesis.BaseSchema:
+    """The schema, with values from which most of the generated addresses exist."""
+    config = {
+        "headers": {"Authorization": f"Bearer {cluster.key}"},
+        "request-timeout": 30,
+        "dictionaries": {
+            # Not the ones that sleep: other tests need them asleep.
+            "models": {"values": ["echo", "llm", "embeddings", "scoring"]},
+            "environments": {"values": ["production", "development"]},
+            "deployments": {"values": ["v1"]},
+            "targets": {"values": ["llm", "echo", "embeddings", "llm/production"]},
+        },
+        "parameters": {
+            "path.model": {"dictionary": "models", "probability": 0.9},
+            "path.environment": {"dictionary": "environments", "probability": 0.9},
+            "path.deployment": {"dictionary": "deployments", "probability": 0.9},
+            "body.model": {"dictionary": "targets", "probability": 0.9},
+        },
+        "generation": {"mode": "all"},
+    }
+    return schemathesis.openapi.from_url(
+        f"{cluster.url}/openapi.json", config=schemathesis.Config.from_dict(config)
+    )
+
+
+@pytest.fixture
+def document(fuzzed: schemathesis.BaseSchema) -> dict[str, Any]:
+    return dict(fuzzed.raw_schema)
+
+
+def test_it_is_valid_openapi(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1.")
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_it_lists_the_addresses_of_the_contract(document: dict[str, Any]) -> None:
+    assert set(document["paths"]) >= CONTRACT
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("mode", GenerationMode)
+def test_it_says_which_answers_there_can_be(
+    fuzzed: schemathesis.BaseSchema, mode: GenerationMode, subtests: pytest.Subtests
+) -> None:
+    """Any request, right or wrong, gets an answer that is documented, and none that is a 5xx."""
+    for found in fuzzed.get_all_operations():
+        assert isinstance(found, Ok), found
+        operation = found.ok()
+        if mode is GenerationMode.NEGATIVE and not can_be_wrong(operation):
+            continue
+        with subtests.test(operation.label):
+            search(operation, mode)
+
+
+def can_be_wrong(operation: Operation) -> bool:
+    """Whether there is anything in a request to this operation that could be wrong."""
+    return any((operation.path_parameters, operation.headers, operation.query, operation.body))
+
+
+def search(operation: Operation, mode: GenerationMode) -> None:
+    """Sends requests until one gets an answer that the document does not allow for."""
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def every_answer_is_documented(case: schemathesis.Case[Any]) -> None:
+        case.call_and_validate(checks=CHECKS)
+
+    every_answer_is_documented()
