@@ -77,6 +77,8 @@ def serve_settings(
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        # See `orchestrator.router.doorway`; not imported, as that imports Ray.
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "orchestrator.router.doorway:middlewares",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(run_directory / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(run_directory / "a"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(run_directory / "m"),

@@ -36,6 +36,9 @@ _SHUTDOWN_POLL_S: Final = 0.1
 _SHUTDOWN_GRACE_S: Final = 30
 """Time for a replica to end after its last request did."""
 
+_LOGGING: Final = {"enable_access_log": False}
+"""Serve would write a line for each request and each call of a queue; routers log what matters."""
+
 _QUEUE_SHUTDOWN_S: Final = 5
 """A queue always has calls open that wait for news, and nothing to lose."""
 
@@ -144,6 +147,7 @@ def _router(config: Config, env: Mapping[str, str]) -> dict[str, Any]:
         "route_prefix": "/",
         "import_path": "orchestrator.router.application:build_app",
         "args": {"version": _version()},
+        "logging_config": _LOGGING,
         "deployments": [
             {
                 "name": "Router",
@@ -184,6 +188,7 @@ def _application(name: str, environment: str, model: Model) -> dict[str, Any]:
         "route_prefix": None,
         "import_path": "orchestrator.environment:build_app",
         "args": {"replica": replica_spec(name, environment, model)},
+        "logging_config": _LOGGING,
         "deployments": [
             {
                 "name": "Queue",

@@ -76,7 +76,8 @@ class QueueHandle:
                 response.cancel()
             message = f"queue of {self.application}: no answer to {method} in {timeout_s:g} s"
             raise QueueUnavailable(message) from None
-        except (RayError, RayServeException) as error:
+        except (RayError, RayServeException, KeyError) as error:
+            # KeyError: the application is not deployed (yet), or no more.
             raise QueueUnavailable(f"queue of {self.application}: {error}") from error
 
     def _connected(self) -> DeploymentHandle[Any]:

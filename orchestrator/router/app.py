@@ -67,7 +67,6 @@ class _Request:
         "receive",
         "scope",
         "send",
-        "shape",
         "started",
     )
 
@@ -85,7 +84,11 @@ class _Request:
         self.life = RequestLife()
         self.endpoint: Endpoint | None = None
         self.call: Call | None = None
-        self.shape = Shape.OPENAI if self.path.startswith(openai.PREFIX) else Shape.OURS
+
+    @property
+    def shape(self) -> Shape:
+        """What errors look like to the client that asks at such an address."""
+        return Shape.OPENAI if openai.is_spoken_at(self.path) else Shape.OURS
 
 
 class RouterApp:
@@ -299,7 +302,7 @@ class RouterApp:
         """Tells the caller, in the way that is still open."""
         if request.life.committed:
             if request.call is not None and isinstance(error, RequestError):
-                await request.call.cut(error)
+                await request.call.cut(error, request.shape)
             # Returning without a last chunk makes the server cut the connection.
         elif not isinstance(error, CallerGone):
             await self._reply(request, error_answer(error, request.head.request_id, request.shape))

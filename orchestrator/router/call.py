@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.router.endpoint import Endpoint
     from orchestrator.router.headers import RawHeaders, RequestHead
     from orchestrator.router.permits import Permit
-    from orchestrator.router.responses import Send
+    from orchestrator.router.responses import Send, Shape
     from orchestrator.router.upstream import Connection, UpstreamPool
 
 CONNECT_S: Final = 5.0
@@ -172,17 +172,18 @@ class Call:
         """Ends it from outside with an error, wherever it is."""
         self._clock.strike(error)
 
-    async def cut(self, error: RequestError) -> None:
+    async def cut(self, error: RequestError, shape: Shape) -> None:
         """Breaks off an answer that has begun, so that nobody takes it for complete.
 
-        A stream of server-sent events gets a last one with the error. The end without
+        A stream of server-sent events gets a last one with the error, in the shape
+        that errors have at the address that was asked. The end without
         a last chunk is the server's doing when the application returns.
         """
         if self._sse and not isinstance(error, CallerGone):
             # Ends a line that was cut. An event that was cut becomes this one: to
             # end it here would hand half an event to the caller as a whole one.
             boundary = b"" if self._tail.endswith((b"\n", b"\r")) or not self._tail else b"\n"
-            event = error_body(error, self._head.request_id)
+            event = error_body(error, self._head.request_id, shape)
             last = b"%bevent: error\ndata: %b\n\n" % (boundary, event)
             await self._send({"type": "http.response.body", "body": last, "more_body": True})
 

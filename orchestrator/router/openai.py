@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from orchestrator.router.auth import Reach
     from orchestrator.router.directory import Directory
 
-PREFIX: Final = b"/v1/"
 MODELS_PATH: Final = b"/v1/models"
 PATHS: Final = frozenset(
     {
@@ -28,12 +27,20 @@ PATHS: Final = frozenset(
     }
 )
 
+_SHARED: Final = b"/v1/"
+_OF_A_REPLICA: Final = b"/sync/v1/"
+
 
 class _Body(msgspec.Struct):
     model: str
 
 
 _decoder: Final = msgspec.json.Decoder(_Body)
+
+
+def is_spoken_at(path: bytes) -> bool:
+    """Whether clients of OpenAI's API ask at this address: shared, or a replica's own `/v1`."""
+    return path.startswith(_SHARED) or _OF_A_REPLICA in path
 
 
 def model_named(body: bytes) -> str:

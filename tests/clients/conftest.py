@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -37,14 +38,23 @@ class Cluster:
         """Where the paths of a replica's own server begin."""
         return f"{self.model(model)}/environments/{environment}/sync"
 
-    def status(self, model: str, environment: str) -> str:
-        """The status of an environment, as the management API gives it."""
-        path = f"/api/v1/models/{model}/environments/{environment}"
+    def environment(self, model: str, name: str) -> dict[str, Any]:
+        """An environment as the management API describes it."""
         request = urllib.request.Request(
-            self.url + path, headers={"authorization": f"Bearer {self.key}"}
+            f"{self.url}/api/v1/models/{model}/environments/{name}",
+            headers={"authorization": f"Bearer {self.key}"},
         )
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return str(json.load(response)["status"])
+        with urllib.request.urlopen(request, timeout=30) as response:
+            described: dict[str, Any] = json.load(response)
+            return described
+
+    def status(self, model: str, environment: str) -> str:
+        """Whether an environment is asleep, awake or neither."""
+        return str(self.environment(model, environment)["status"])
+
+    def slots_in_use(self, model: str, environment: str) -> int:
+        """How many requests run in an environment."""
+        return int(self.environment(model, environment)["live"]["in_use"])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

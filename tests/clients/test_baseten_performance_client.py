@@ -1,9 +1,11 @@
 """The `baseten-performance-client` package, unmodified: only its `base_url` is ours."""
 
+import asyncio
+from functools import partial
+
 import numpy as np
 import pytest
 from baseten_performance_client import (
-    CancellationToken,
     Endpoint,
     EndpointPool,
     HttpClientWrapper,
@@ -13,7 +15,7 @@ from baseten_performance_client import (
 )
 from requests.exceptions import HTTPError
 
-from tests.clients.conftest import Cluster
+from tests.clients.conftest import Cluster, eventually
 
 TEXTS = [f"Sentence number {number} of a long list." for number in range(50)]
 
@@ -115,13 +117,12 @@ def test_what_the_model_refuses_comes_through(embeddings: PerformanceClient) -> 
     assert caught.value.args[0] == 400
 
 
-def test_a_cancelled_batch_is_given_up(cluster: Cluster) -> None:
+async def test_a_batch_that_is_given_up_frees_its_slots(cluster: Cluster) -> None:
     client = PerformanceClient(base_url=cluster.sync("llm", "halting"), api_key=cluster.key)
-    token = CancellationToken()
-    token.cancel()
-    with pytest.raises(ValueError, match="cancel"):
-        client.batch_post(
-            "/v1/completions",
-            [{"prompt": "one"}],
-            preference=RequestProcessingPreference(cancel_token=token),
-        )
+    in_use = partial(cluster.slots_in_use, "llm", "halting")
+    # Its answer would take half an hour.
+    batch = asyncio.ensure_future(client.async_batch_post("/v1/completions", [{"prompt": "a"}] * 3))
+    await asyncio.to_thread(eventually, lambda: in_use() >= 3)
+    batch.cancel()
+    await asyncio.wait([batch])
+    await asyncio.to_thread(eventually, lambda: in_use() == 0)

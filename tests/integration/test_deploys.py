@@ -52,8 +52,10 @@ async def test_a_changed_deployment_restarts_only_its_own_model_and_drains(
 
         await eventually(new_answers, "the new version answers")
         assert gate.visits[0].waiting
-        live = (await cluster.environment("steady"))["live"]
-        assert sorted(stages(live)) == ["DRAINING", "READY"]
+        await cluster.until(
+            "steady", lambda live: sorted(stages(live)) == ["DRAINING", "READY"], "the old draining"
+        )
+        assert gate.visits[0].waiting
         gate.open()
         reply = await running
     assert (reply.status, reply.json) == (200, old)

@@ -67,6 +67,7 @@ async def test_requests_at_the_other_router_go_on_when_one_is_killed(
         )
         victim = cluster.routers()[0]
         cluster.kill(victim)
+        assert not processes.wait_gone([victim], 5)
         live = await cluster.until(
             "work",
             lambda live: live["holders"] == 1 and len(gate.waiting) == live["in_use"] == 4,

@@ -43,7 +43,7 @@ async def test_a_third_replica_waits_for_a_gpu_and_its_environment_says_so(
         assert live["provisioning"]["count"] == 1
         assert live["provisioning"]["needs"]["num_gpus"] == 1
         shown = await cluster.command("status", "--name", cluster.name)
-        assert "1 waiting for 1 GPU" in shown.output
+        assert "waiting for 1 GPU" in shown.output, shown
         longer = live["provisioning"]["for_s"]
         await cluster.until(
             "work", lambda live: live["provisioning"]["for_s"] > longer, "still waiting"
