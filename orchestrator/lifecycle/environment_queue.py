@@ -404,29 +404,9 @@ class EnvironmentQueue:
             "in_use": sum(m.in_use for m in messages),
             "kept": sum(sum(m.held.values()) - m.in_use for m in messages),
             "holders": len(messages),
-            "replicas": [self._describe_replica(r) for r in self.pool.known],
+            "replicas": [self.pool.describe_replica(r, self._out(r)) for r in self.pool.known],
             "provisioning": self._provisioning(now),
-            "startup": {
-                "count": len(self.pool.history),
-                "p50": {s.value: t for s, t in self.pool.percentiles(0.5).items()},
-                "p95": {s.value: t for s, t in self.pool.percentiles(0.95).items()},
-            },
-        }
-
-    def _describe_replica(self, replica_id: str) -> dict[str, Any]:
-        known = self.pool.known[replica_id]
-        report = known.report
-        return {
-            "id": replica_id,
-            "deployment": report.deployment,
-            "stage": report.stage.value,
-            "address": report.address,
-            "slots": report.slots,
-            "permits": self._out(replica_id),
-            "in_flight": report.in_flight,
-            "stages": {stage.value: seconds for stage, seconds in report.stages.items()},
-            "age_s": report.age_s,
-            "suspect": known.suspect,
+            "startup": self.pool.describe_starts(),
         }
 
     def _provisioning(self, now: float) -> dict[str, Any]:
@@ -442,10 +422,9 @@ class EnvironmentQueue:
         """Status of the deployment that runs here, in the contract's words."""
         if self.pool.unhealthy(now) is not None:
             return "UNHEALTHY"
-        stages = {known.report.stage for known in self.pool.known.values()}
-        if Stage.READY in stages:
+        if self.pool.has(Stage.READY):
             return "ACTIVE"
-        if Stage.LOADING in stages or Stage.WARMING in stages:
+        if self.pool.has(Stage.LOADING, Stage.WARMING):
             return "LOADING_MODEL"
         if self.decision.desired > 0:
             return "WAKING_UP"

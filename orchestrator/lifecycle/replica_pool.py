@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.lifecycle.permits import Unhealthy, Usable
 from orchestrator.lifecycle.replica import STARTUP_STAGES, ReplicaReport, Stage, may_follow
@@ -188,6 +188,35 @@ class ReplicaPool:
             if spent:
                 found[stage] = spent[max(math.ceil(share * len(spent)) - 1, 0)]
         return found
+
+    def has(self, *stages: Stage) -> bool:
+        """Whether a replica is in one of these stages."""
+        return any(known.report.stage in stages for known in self.known.values())
+
+    def describe_replica(self, replica_id: str, permits: int) -> dict[str, Any]:
+        """A replica as plain data, for operators; `permits` are out for it."""
+        known = self.known[replica_id]
+        report = known.report
+        return {
+            "id": replica_id,
+            "deployment": report.deployment,
+            "stage": report.stage.value,
+            "address": report.address,
+            "slots": report.slots,
+            "permits": permits,
+            "in_flight": report.in_flight,
+            "stages": {stage.value: seconds for stage, seconds in report.stages.items()},
+            "age_s": report.age_s,
+            "suspect": known.suspect,
+        }
+
+    def describe_starts(self) -> dict[str, Any]:
+        """What the remembered starts took, per stage, in seconds."""
+        return {
+            "count": len(self.history),
+            "p50": {stage.value: spent for stage, spent in self.percentiles(0.5).items()},
+            "p95": {stage.value: spent for stage, spent in self.percentiles(0.95).items()},
+        }
 
 
 def _silenced(report: ReplicaReport) -> ReplicaReport:

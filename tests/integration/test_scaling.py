@@ -12,6 +12,7 @@ GPUS = 2
 async def test_forty_requests_at_once_fill_the_queue_bring_replicas_and_are_all_answered(
     cluster: RunningCluster, gates: Gates
 ) -> None:
+    await cluster.until_zero("work")
     with gates.held("forty") as gate:
         requests = [
             cluster.send("work", {"gate": "forty", "label": str(number)}) for number in range(40)
