@@ -93,7 +93,8 @@ def describe_api(version: str, table: RoutingTable | None) -> _Document:
     return document
 
 
-_SYNC_METHODS: Final = ("get", "post", "put", "patch", "delete")
+_METHODS_WITH_A_BODY: Final = ("post", "put", "patch")
+_SYNC_METHODS: Final = ("get", "head", *_METHODS_WITH_A_BODY, "delete", "options")
 
 
 def _predict(prefix: str, what: str) -> _Document:
@@ -103,7 +104,7 @@ def _predict(prefix: str, what: str) -> _Document:
         "summary": f"Run {what} of a model and wait for its answer or stream.",
         "parameters": _deadline_parameters(),
         "requestBody": {"content": {"application/json": {"schema": {}}, "*/*": {"schema": {}}}},
-        "responses": {**_refusals(_OF_A_CALL), "default": _of_the_model()},
+        "responses": _of_a_call("Error"),
     }
 
 
@@ -113,9 +114,9 @@ def _sync(prefix: str, what: str, method: str) -> _Document:
         "tags": ["inference"],
         "summary": f"A path of the replica's own server, in {what}.",
         "parameters": _deadline_parameters(),
-        "responses": {**_refusals(_OF_A_CALL), "default": _of_the_model()},
+        "responses": _of_a_call("Error", "OpenAIError"),
     }
-    if method not in ("get", "delete"):
+    if method in _METHODS_WITH_A_BODY:
         operation["requestBody"] = {"content": {"*/*": {"schema": {}}}}
     return operation
 
@@ -142,7 +143,7 @@ def _shared(path: str, title: str) -> _Document:
             "required": True,
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Routed"}}},
         },
-        "responses": {**_refusals(_OF_A_CALL, "OpenAIError"), "default": _of_the_model()},
+        "responses": _of_a_call("OpenAIError"),
     }
 
 
@@ -258,12 +259,23 @@ def _refusals(statuses: tuple[str, ...], schema: str = "Error") -> _Document:
     }
 
 
-def _of_the_model() -> _Document:
-    return {
+def _of_a_call(*schemas: str) -> _Document:
+    """What a model may answer, which is anything, and what is said in its place."""
+    ours = [{"$ref": f"#/components/schemas/{schema}"} for schema in schemas]
+    anything: _Document = {"description": "The model's own."}
+    responses = _refusals(_OF_A_CALL)
+    for response in responses.values():
+        response["description"] += " Or the model's own answer with this status, unchanged."
+        response["content"] = {
+            "application/json": {"schema": {"anyOf": [*ours, anything]}},
+            "*/*": {"schema": {}},
+        }
+    responses["default"] = {
         "description": "The model's own answer, unchanged.",
         "headers": _own_headers(),
         "content": {"*/*": {"schema": {}}},
     }
+    return responses
 
 
 def _json(description: str, schema: str) -> _Document:

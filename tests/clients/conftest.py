@@ -62,6 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.clients)
             item.add_marker(pytest.mark.timeout(START_SECONDS + 120))
 

@@ -7,6 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from replicas import InvalidInput
+
 
 class Scoring:
     """Scores a text by its length: no weights, exact answers."""
@@ -17,8 +19,10 @@ class Scoring:
     def load(self) -> None:
         """There is nothing to load."""
 
-    async def predict(self, body: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    async def predict(self, body: Any) -> list[list[dict[str, Any]]]:
         """One list of labels for each of `inputs`, which are lists of one text."""
+        if not isinstance(body, dict) or "inputs" not in body:
+            raise InvalidInput("`inputs` is missing")
         return [
             [{"label": "long" if len(text) > 3 else "short", "score": 1.0}]
             for (text,) in body["inputs"]

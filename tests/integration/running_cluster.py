@@ -225,10 +225,7 @@ class RunningCluster:
 
     async def environment(self, model: str) -> dict[str, Any]:
         """What the management API says of `model` or `model/environment`."""
-        name, _, environment = model.partition("/")
-        reply = await self.ask(
-            "GET", f"/api/v1/models/{name}/environments/{environment or 'production'}"
-        )
+        reply = await self._described(model)
         assert reply.status == 200, reply.body
         found: dict[str, Any] = reply.json
         return found
@@ -241,18 +238,30 @@ class RunningCluster:
         *,
         seconds: float = PATIENCE_S,
     ) -> dict[str, Any]:
-        """Waits until `condition` holds of what an environment's queue says; gives that."""
-        live: dict[str, Any] = {}
+        """Waits until `condition` holds of what an environment's queue says; gives that.
+
+        That nobody can say for a moment, because a part of the cluster was killed,
+        is waited for too.
+        """
+        last: list[Reply] = []
 
         async def probe() -> dict[str, Any] | None:
-            nonlocal live
-            live = (await self.environment(model))["live"]
+            reply = await self._described(model)
+            last[:] = [reply]
+            if reply.status >= 500:
+                return None
+            live: dict[str, Any] = reply.json["live"]
             return live if condition(live) else None
 
         try:
             return await eventually(probe, f"{model}: {what}", seconds=seconds)
         except AssertionError as error:
-            raise AssertionError(f"{error}; it says {live}") from None
+            raise AssertionError(f"{error}; last: {last}") from None
+
+    async def _described(self, model: str) -> Reply:
+        name, _, environment = model.partition("/")
+        path = f"/api/v1/models/{name}/environments/{environment or 'production'}"
+        return await self.ask("GET", path)
 
     async def until_zero(self, model: str) -> None:
         """Waits until no replica is there or wanted."""

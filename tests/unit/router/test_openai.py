@@ -70,6 +70,16 @@ async def test_refusals_have_openais_shape(
         assert error["request_id"] == response.headers["x-request-id"]
 
 
+async def test_refusals_at_a_replicas_own_v1_have_openais_shape(rig: Rig) -> None:
+    base = f"{rig.url}/models/nope/environments/production/sync"
+    async with rig.http.post(f"{base}/v1/chat/completions", json={}) as response:
+        assert response.status == 404
+        assert "no model 'nope'" in (await response.json())["error"]["message"]
+    async with rig.http.post(f"{base}/v2/chat", json={}) as response:
+        assert response.status == 404
+        assert "no model 'nope'" in (await response.json())["error"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "chat/completions", 405), ("POST", "models", 405), ("POST", "nope", 404)],

@@ -72,8 +72,11 @@ async def _until_cut(response: aiohttp.ClientResponse) -> bytes:
     raise AssertionError(f"a clean end, after {got!r}")
 
 
-async def _cut(rig: Rig, head: bytes, *chunks: bytes) -> bytes:
-    """What a caller reads of a chunked answer that breaks off after `chunks`."""
+async def _cut(rig: Rig, head: bytes, *chunks: bytes, path: str = "") -> bytes:
+    """What a caller reads of a chunked answer that breaks off after `chunks`.
+
+    `path`: where it asks, by default at `predict`.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _read_request(reader)
@@ -84,7 +87,8 @@ async def _cut(rig: Rig, head: bytes, *chunks: bytes) -> bytes:
 
     async with raw_server(serve) as address:
         rig.echo.add("r1", address)
-        async with rig.http.post(rig.predict) as response:
+        url = rig.url + path if path else rig.predict
+        async with rig.http.post(url, json={"model": "echo"}) as response:
             assert response.status == 200
             return await _until_cut(response)
 
@@ -99,6 +103,15 @@ async def test_a_broken_event_stream_ends_with_an_error_event_and_uncleanly(rig:
     assert set(error) == {"error", "error_code", "detail", "request_id"}
     assert rest.endswith(b"\n\n")
     assert rig.app._endpoints["echo", "production"].outcomes == {Outcome.FAILED_REPLICA_LOST: 1}
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/models/echo/production/sync/v1/completions"])
+async def test_on_openais_paths_the_error_event_has_openais_shape(rig: Rig, path: str) -> None:
+    head = b"content-type: text/event-stream\r\n"
+    got = await _cut(rig, head, b"data: 1\n\n", path=path)
+    error = json.loads(got.partition(b"event: error\ndata: ")[2])["error"]
+    assert (error["type"], error["code"]) == ("server_error", "model_unavailable")
+    assert "The replica failed" in error["message"]
 
 
 async def test_half_an_event_is_not_handed_over_as_a_whole_one(rig: Rig) -> None:
