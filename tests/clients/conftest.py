@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("orchestrator")
 SECRET = "a-long-secret-that-only-the-client-tests-know"
 START_SECONDS = 180
+WARM_MODELS = ("echo", "llm", "embeddings")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,15 @@ class Cluster:
     def status(self, model: str, environment: str) -> str:
         """Whether an environment is asleep, awake or neither."""
         return str(self.environment(model, environment)["status"])
+
+    def is_warm(self) -> bool:
+        """Whether the models that are to be awake from the start are."""
+        try:
+            return all(self.status(model, "production") == "ACTIVE" for model in WARM_MODELS)
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
+            return False  # the queue that knows is not up yet
 
     def slots_in_use(self, model: str, environment: str) -> int:
         """How many requests run in an environment."""
@@ -93,7 +104,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     }
     try:
         run_command("up", str(file), "--detach", environment=environment)
-        yield Cluster(f"http://127.0.0.1:{port}")
+        cluster = Cluster(f"http://127.0.0.1:{port}")
+        # Some clients give up after 5 s; cold starts have tests of their own.
+        eventually(cluster.is_warm, START_SECONDS)
+        yield cluster
     finally:
         run_command("down", environment=environment)
 
