@@ -49,13 +49,14 @@ async def test_a_full_queue_is_429_with_retry_after(cluster: RunningCluster, gat
             waiting = (await cluster.environment("hasty"))["live"]["waiting"]
             return request.done() or waiting == len(parked) + 1
 
-        # The bound is 2; each of the two routers may exceed it by what it has not heard yet.
+        # The bound is 2; each of the two routers may exceed it by what it has not heard yet,
+        # or count one that has left the other's line since it last heard.
         while not refused:
             request = cluster.send("hasty", {"gate": "full"})
             await eventually(settled, "parked or refused")
             (refused if request.done() else parked).append(request)
             assert len(parked) <= 2 + 2
-        assert len(parked) >= 2
+        assert parked
         reply = await refused[0]
         gate.open()
         assert {r.status for r in await asyncio.gather(occupant, *parked)} == {200}
