@@ -21,6 +21,7 @@ from orchestrator.lifecycle.choice import Candidate, choose
 from orchestrator.lifecycle.permits import HEADS, Exchange, Grant, Head, Reply, Usable, WorkClass
 from orchestrator.lifecycle.replica import ReplicaReport, ReportReply, Stage
 from orchestrator.lifecycle.replica_pool import SETTLE_S, ReplicaPool
+from orchestrator.lifecycle.share import MinimumShare
 
 if TYPE_CHECKING:
     from orchestrator.lifecycle.settings import EnvironmentSettings
@@ -92,6 +93,7 @@ class EnvironmentQueue:
         self._usable_version = -1
         self._short_since: float | None = None
         self._rejections: deque[tuple[float, int]] = deque()
+        self._share = MinimumShare(now)
         self._served = 0
         self._busy_s = 0.0
 
@@ -99,6 +101,7 @@ class EnvironmentQueue:
 
     def exchange(self, message: Exchange, now: float) -> Reply:
         """Take in a holder's summary, give out what is free, and answer."""
+        self._account_share(now)
         holder = self._holders.get(message.holder)
         if holder is None:
             holder = self._register(message, now)
@@ -145,6 +148,7 @@ class EnvironmentQueue:
 
     def tick(self, now: float) -> None:
         """Let go of silent holders and replicas, and decide how many replicas there should be."""
+        self._account_share(now)
         lease = self.settings.queue.lease_s
         for name in [n for n, h in self._holders.items() if now - h.heard >= lease]:
             del self._holders[name]
@@ -156,6 +160,7 @@ class EnvironmentQueue:
 
     def report(self, report: ReplicaReport, now: float) -> ReportReply:
         """Take in a replica's report."""
+        self._account_share(now)
         retry = self.pool.report(report, now)
         self._allocate(now)
         return ReportReply(self._out(report.replica_id), retry)
@@ -226,7 +231,9 @@ class EnvironmentQueue:
         version = self.pool.version
         usable = self._refresh_usable()
         rank = self._elsewhere(holder)
-        others = [h.message for h in self._holders.values() if h is not holder]
+        others = [h for h in self._holders.values() if h is not holder]
+        # Asynchronous work waits in the store, and has bounds of its own there.
+        line = [h for h in others if h.message.work is WorkClass.SYNC]
         holder.told = self._to_tell(holder, now)
         return Reply(
             term=holder.term,
@@ -235,8 +242,8 @@ class EnvironmentQueue:
             grants=tuple(holder.pending),
             alone=not others,
             elsewhere_s=None if rank is None else now - rank,
-            others_waiting=sum(h.unmet for h in self._holders.values() if h is not holder),
-            others_bytes=sum(message.waiting_bytes for message in others),
+            others_waiting=sum(h.unmet for h in line),
+            others_bytes=sum(h.message.waiting_bytes for h in line),
             replicas_version=version,
             replicas=None if known_replicas == version else tuple(usable),
             unhealthy=self.pool.unhealthy(now),
@@ -316,17 +323,29 @@ class EnvironmentQueue:
                 return holder, found.replica_id, True
         return None
 
+    def _account_share(self, now: float) -> None:
+        """Up to now, before anything changes who has which slot."""
+        waits = {holder.message.work for holder in self._holders.values() if holder.unmet}
+        self._share.advance(
+            now,
+            self._owed(),
+            self._async_out(),
+            contended=WorkClass.SYNC in waits,
+            waits=WorkClass.ASYNC in waits,
+        )
+
     def _async_is_due(self, waiting: list[_Holder]) -> bool:
         """Whether asynchronous work waits that has less than its minimum share of the slots."""
-        share = self.settings.queue.async_share
-        if not share or all(h.message.work is WorkClass.SYNC for h in waiting):
+        if all(h.message.work is WorkClass.SYNC for h in waiting):
             return False
-        total = sum(usable.slots for usable in self._refresh_usable())
-        least = max(int(share * total), 1) if total else 0
-        out = sum(
-            h.out.total() for h in self._holders.values() if h.message.work is WorkClass.ASYNC
-        )
-        return out < least
+        return self._share.due(self._owed(), self._async_out())
+
+    def _owed(self) -> float:
+        return self.settings.queue.async_share * sum(u.slots for u in self._refresh_usable())
+
+    def _async_out(self) -> int:
+        holders = (h for h in self._holders.values() if h.message.work is WorkClass.ASYNC)
+        return sum(holder.out.total() for holder in holders)
 
     # Scaling
 

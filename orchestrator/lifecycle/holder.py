@@ -158,7 +158,9 @@ class Holder:
             self._rejected += 1
             self._lazy = True
             return Refusal.FULL
-        waiter.patient = waiter.patient and self.settings.policy is FullPolicy.QUEUE
+        # Asynchronous work has been accepted: the policy is for callers that wait.
+        queues = self.settings.policy is FullPolicy.QUEUE or self.work is WorkClass.ASYNC
+        waiter.patient = waiter.patient and queues
         waiter.known_after = self._seq
         # The first in line is told by the exchange that it causes: what was heard before
         # nobody waited here may be old.

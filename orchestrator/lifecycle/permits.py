@@ -145,8 +145,9 @@ class Reply:
         alone: no other holder is known.
         elsewhere_s: age of the best waiter at other holders; None where nobody waits,
             `inf` where the minimum share of asynchronous work is due.
-        others_waiting: how many wait at other holders, those left out for whom a grant is on its way.
-        others_bytes: payload bytes that wait at other holders.
+        others_waiting: how many synchronous requests wait at other holders, those left out
+            for whom a grant is on its way.
+        others_bytes: payload bytes of synchronous requests that wait at other holders.
         replicas_version: version of the replica list.
         replicas: the usable replicas, oldest first; None where the holder has this version.
         unhealthy: set while the environment serves nobody.

@@ -136,6 +136,7 @@ class PermitClient:
         avoid: frozenset[str] = frozenset(),
         prefer: str | None = None,
         ticket: float | None = None,
+        level: int = 0,
     ) -> Permit:
         """A permit, after waiting in line for it; being cancelled leaves the line.
 
@@ -144,7 +145,9 @@ class PermitClient:
             size: payload bytes, for the bound of the line.
             avoid: replicas that failed the request.
             prefer: the replica that it would like.
-            ticket: `Permit.ticket` of a permit that it had: its old place.
+            ticket: `Permit.ticket` of a permit that it had: its old place. On the
+                `time.monotonic()` scale: when it first came.
+            level: level of priority, 0 first (see `orchestrator.lifecycle.line`).
 
         Raises:
             QueueFull: the line's bound is reached.
@@ -160,7 +163,7 @@ class PermitClient:
         slot = self._holder.take(now, avoid, prefer)
         if slot is not None:
             return Permit(slot, arrived, now - arrived, cold_start=False)
-        waiter = Waiter(arrived, deadline, size, avoid=avoid, prefer=prefer)
+        waiter = Waiter(arrived, deadline, size, level, avoid, prefer)
         refusal = self._holder.park(waiter, now)
         if refusal is not None:
             raise self._refused(refusal, waiter)

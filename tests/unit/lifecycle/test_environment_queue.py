@@ -427,6 +427,71 @@ def test_beyond_its_share_asynchronous_work_goes_by_rank(a: Party):
     assert len(a.hear(scene.news(a) or pytest.fail("no news"))) == 1
 
 
+@dataclass
+class Worker:
+    """A party that always has work, each piece of which takes `seconds`."""
+
+    party: Party
+    seconds: float
+    ends: list[tuple[float, str]] = field(default_factory=list)
+    busy_s: float = 0.0
+
+    def step(self, scene: Scene) -> None:
+        """Ends what is due, and asks for more."""
+        for place in [place for place in self.ends if place[0] <= scene.now + 1e-9]:
+            self.ends.remove(place)
+            self.party.held[place[1]] -= 1
+        age = -60.0 if self.party.work is WorkClass.ASYNC else 90.0
+        for replica_id in scene.ask(self.party, *[age] * 20):
+            self.ends.append((scene.now + self.seconds, replica_id))
+            self.busy_s += self.seconds
+
+
+@pytest.mark.parametrize(
+    ("slots", "share", "sync_s", "async_s"),
+    [
+        (1, 0.1, 0.5, 0.5),
+        (1, 0.1, 0.2, 2.0),
+        (1, 0.5, 1.0, 0.3),
+        (4, 0.1, 0.4, 0.8),
+        (10, 0.25, 1, 1),
+    ],
+)
+def test_where_both_always_wait_asynchronous_work_gets_its_share_of_the_time(
+    slots: int, share: float, sync_s: float, async_s: float
+):
+    scene = Scene(
+        queue={"async_share": share}, autoscaling={"concurrency_target": slots, "max_replica": 1}
+    )
+    scene.start("r1", slots=slots)
+    callers = Worker(Party("a"), sync_s)
+    work = Worker(Party("d", work=WorkClass.ASYNC), async_s)
+    for _ in range(2000):
+        scene.now += 0.1
+        scene.queue.report(
+            ReplicaReport("r1", "v1", Stage.READY, slots, address="http://r1"), scene.now
+        )
+        scene.queue.tick(scene.now)
+        callers.step(scene)
+        work.step(scene)
+    had = work.busy_s / (work.busy_s + callers.busy_s)
+    assert had == pytest.approx(share, rel=0.15)
+
+
+def test_asynchronous_waiters_do_not_fill_the_line_of_callers(a: Party):
+    scene = Scene(queue={"async_share": 0.0})
+    scene.ask(Party("d", work=WorkClass.ASYNC), *[1.0] * 5, waiting_bytes=70)
+    reply = scene.exchange(a, 9.0)
+    assert (reply.others_waiting, reply.others_bytes) == (0, 0)
+
+
+def test_a_waiter_with_a_grant_on_its_way_is_not_told_as_waiting(a: Party):
+    scene = Scene()
+    scene.start("r1", slots=1)
+    scene.exchange(Party("b"), 5.0, 4.0)
+    assert scene.exchange(a, 1.0).others_waiting == 1
+
+
 # Unhealthy
 
 
