@@ -10,13 +10,17 @@
      │    │    ├── UnknownAddress        no such path
      │    │    ├── UnknownModel
      │    │    ├── UnknownEnvironment
-     │    │    └── UnknownDeployment
+     │    │    ├── UnknownDeployment
+     │    │    └── UnknownRequest        no asynchronous request, key or dead letter of this id
      │    ├── MethodNotAllowed
      │    ├── PayloadTooLarge
      │    ├── QueueFull                  the environment's line has no room
      │    ├── NoFreeSlot                 no room now, and the environment does not queue
+     │    ├── AsyncQueueFull             too many asynchronous requests are open
+     │    ├── IdempotencyConflict        the idempotency key stands for another body
      │    ├── Draining                   what was asked is on its way out
-     │    └── QueueUnreachable           the environment's queue does not answer
+     │    ├── QueueUnreachable           the environment's queue does not answer
+     │    └── StoreUnreachable           the store does not answer
      ├── Evicted: queued, not run
      │    ├── ParkTimeout                no permit in time
      │    └── EnvironmentUnhealthy       its replicas do not start
@@ -164,6 +168,23 @@ class UnknownDeployment(NotFound):
         )
 
 
+class UnknownRequest(NotFound):
+    """Nothing of this id is known (any more).
+
+    Attributes:
+        what: kind of thing, as in "asynchronous request".
+        name: its id, as it was asked for.
+    """
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(what, name)
+        self.what = what
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"There is no {self.what} {self.name!r}, or it is no longer kept."
+
+
 class MethodNotAllowed(Rejected):
     """The address exists for other methods."""
 
@@ -218,6 +239,30 @@ class NoFreeSlot(Rejected):
         return "No slot is free, and this environment does not queue."
 
 
+class AsyncQueueFull(Rejected):
+    """As many asynchronous requests are open as may be.
+
+    Attributes:
+        bound: which bound is reached, as in "100000 open requests".
+        retry_after_s: seconds after which there may be room.
+    """
+
+    def __init__(self, bound: str, retry_after_s: float) -> None:
+        super().__init__(bound, retry_after_s)
+        self.bound = bound
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"This environment has reached its bound of {self.bound}."
+
+
+class IdempotencyConflict(Rejected):
+    """The idempotency key was used before, with another body."""
+
+    def __str__(self) -> str:
+        return "This Idempotency-Key was used with another body; use a new key for a new request."
+
+
 class Draining(Rejected):
     """What was asked is being shut down."""
 
@@ -240,6 +285,23 @@ class QueueUnreachable(Rejected):
 
     def __str__(self) -> str:
         return f"The queue of {self.environment} does not answer at the moment."
+
+
+class StoreUnreachable(Rejected):
+    """The store of asynchronous requests does not answer; what it has accepted is safe.
+
+    Attributes:
+        cause: what was seen, for the log; never an address with a password.
+        retry_after_s: seconds after which asking again makes sense.
+    """
+
+    def __init__(self, cause: str, retry_after_s: float = 5.0) -> None:
+        super().__init__(cause, retry_after_s)
+        self.cause = cause
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return "The store of asynchronous requests does not answer at the moment."
 
 
 class ParkTimeout(Evicted):

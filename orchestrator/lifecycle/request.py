@@ -60,6 +60,7 @@ class Outcome(StrEnum):
     REJECTED_NO_FREE_SLOT = "rejected_no_free_slot"
     REJECTED_DRAINING = "rejected_draining"
     REJECTED_QUEUE_UNREACHABLE = "rejected_queue_unreachable"
+    REJECTED_STORE_UNREACHABLE = "rejected_store_unreachable"
 
     EVICTED_PARK_TIMEOUT = "evicted_park_timeout"
     EVICTED_UNHEALTHY = "evicted_unhealthy"
@@ -173,7 +174,9 @@ _OUTCOMES: Final[tuple[tuple[type[errors.RequestError], Outcome], ...]] = (
     (errors.QueueFull, Outcome.REJECTED_QUEUE_FULL),
     (errors.NoFreeSlot, Outcome.REJECTED_NO_FREE_SLOT),
     (errors.Draining, Outcome.REJECTED_DRAINING),
+    (errors.AsyncQueueFull, Outcome.REJECTED_QUEUE_FULL),
     (errors.QueueUnreachable, Outcome.REJECTED_QUEUE_UNREACHABLE),
+    (errors.StoreUnreachable, Outcome.REJECTED_STORE_UNREACHABLE),
     (errors.Rejected, Outcome.REJECTED_INVALID),
     (errors.ParkTimeout, Outcome.EVICTED_PARK_TIMEOUT),
     (errors.EnvironmentUnhealthy, Outcome.EVICTED_UNHEALTHY),
