@@ -41,6 +41,8 @@ ray.shutdown()
 START_AND_STAY = """
 import signal, sys, msgspec
 from orchestrator import cluster
+# A shell starts what runs in its background with SIGINT ignored, the tests included.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 plan = msgspec.json.decode(sys.stdin.readline(), type=cluster.ClusterPlan)
 print(cluster.start(plan, detach=False).supervisor.pid, flush=True)
 signal.pause()
@@ -267,5 +269,8 @@ def test_a_start_that_is_interrupted_leaves_nothing() -> None:
         eventually(lambda: bool(cluster_record.read_processes("interrupted")))
         record = cluster.select("interrupted")
         command.send_signal(signal.SIGINT)
-        command.wait(90)
+        try:
+            command.wait(90)
+        finally:
+            command.kill()
     assert_nothing_left(record, {record.supervisor})
