@@ -289,12 +289,27 @@ class RunningCluster:
         """Processes of the routers."""
         return self._titled("router:Router")
 
+    def dispatchers(self) -> list[ProcessId]:
+        """Processes of the dispatchers."""
+        return self._titled("dispatcher:Dispatcher")
+
     def _titled(self, deployment: str) -> list[ProcessId]:
+        title = f"ray::ServeReplica:{deployment}"
+        return self.below(lambda command: command.startswith(title))
+
+    def below(self, fits: Callable[[str], bool]) -> list[ProcessId]:
+        """Processes below the supervisor whose command line fits, by pid."""
         record = self._record()
         assert record is not None
         below = processes.descendants_of(ProcessId(**record["supervisor"]))
-        title = f"ray::ServeReplica:{deployment}"
-        return [p for p in sorted(below, key=lambda p: p.pid) if _command_of(p).startswith(title)]
+        return [p for p in sorted(below, key=lambda p: p.pid) if fits(_command_of(p))]
+
+    @property
+    def store_url(self) -> str:
+        """Where its store listens."""
+        record = self._record()
+        assert record is not None
+        return str(record["settings"]["ORCHESTRATOR_STORE_URL"])
 
     def listener(self, address: str) -> ProcessId:
         """The process below the supervisor that listens at a URL."""
