@@ -1,0 +1,4 @@
+-- include: record
+-- ARGV: id. Returns the record; nothing: unknown.
+
+return record_of(ARGV[1]) or false
