@@ -21,6 +21,8 @@
      │    ├── Draining                   what was asked is on its way out
      │    ├── QueueUnreachable           the environment's queue does not answer
      │    └── StoreUnreachable           the store does not answer
+     │         ├── NoStore               there is none, or none that can be opened
+     │         └── ResultUnreadable      a result that is kept elsewhere cannot be read
      ├── Evicted: queued, not run
      │    ├── ParkTimeout                no permit in time
      │    └── EnvironmentUnhealthy       its replicas do not start
@@ -302,6 +304,20 @@ class StoreUnreachable(Rejected):
 
     def __str__(self) -> str:
         return "The store of asynchronous requests does not answer at the moment."
+
+
+class NoStore(StoreUnreachable):
+    """There is no store, or none that can be opened."""
+
+    def __str__(self) -> str:
+        return f"There are no asynchronous requests here: {self.cause}."
+
+
+class ResultUnreadable(StoreUnreachable):
+    """The request succeeded, and its result cannot be read where it is kept."""
+
+    def __str__(self) -> str:
+        return f"The result of this request cannot be read at the moment: {self.cause}."
 
 
 class ParkTimeout(Evicted):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from orchestrator.lifecycle.errors import StoreUnreachable
+
 if TYPE_CHECKING:
     from orchestrator.lifecycle.request import RequestLife
     from orchestrator.router.endpoint import Endpoint
@@ -58,4 +60,6 @@ def write(
         line["environment"] = endpoint.name
     if error is not None:
         line["error"] = f"{type(error).__name__}: {error}"
+    if isinstance(error, StoreUnreachable):
+        line["cause"] = error.cause
     logger.log(level, "%s", msgspec.json.encode(line).decode("utf-8"))

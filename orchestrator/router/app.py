@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.lifecycle.errors import (
     CallerGone,
-    DeadlineExceeded,
     Draining,
     MethodNotAllowed,
     RequestError,
     UnknownAddress,
 )
-from orchestrator.lifecycle.request import Outcome, RequestLife, State, outcome_of
-from orchestrator.router import access_log, management, openai
-from orchestrator.router.auth import INFERENCE, UNLIMITED, Reach
-from orchestrator.router.body import collect
+from orchestrator.lifecycle.request import Outcome, State, outcome_of
+from orchestrator.router import access_log, async_requests, management, openai
+from orchestrator.router.async_requests import AsyncRequests
+from orchestrator.router.auth import INFERENCE, UNLIMITED
 from orchestrator.router.call import Call
 from orchestrator.router.directory import Directory, Route
+from orchestrator.router.durable import DurablePlane
 from orchestrator.router.endpoint import Endpoint
+from orchestrator.router.exchange import Exchange
 from orchestrator.router.headers import RequestHead, own_headers
 from orchestrator.router.identity import RequestIds
 from orchestrator.router.responses import (
     Answer,
-    Shape,
     error_answer,
     json_answer,
     send_answer,
@@ -50,45 +50,6 @@ logger: Final = logging.getLogger("orchestrator.router")
 
 _UNROUTABLE: Final = frozenset({"CONNECT", "TRACE"})
 _SYNC_METHODS: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-
-
-class _Request:
-    """What is known of a request so far, for whatever becomes of it."""
-
-    __slots__ = (
-        "call",
-        "directory",
-        "endpoint",
-        "head",
-        "life",
-        "method",
-        "path",
-        "reach",
-        "receive",
-        "scope",
-        "send",
-        "started",
-    )
-
-    head: RequestHead
-    directory: Directory
-    reach: Reach
-
-    def __init__(self, scope: Any, receive: Receive, send: Send) -> None:
-        self.scope = scope
-        self.receive = receive
-        self.send = send
-        self.method: str = scope["method"]
-        self.path: bytes = scope["raw_path"]
-        self.started = time.monotonic()
-        self.life = RequestLife()
-        self.endpoint: Endpoint | None = None
-        self.call: Call | None = None
-
-    @property
-    def shape(self) -> Shape:
-        """What errors look like to the client that asks at such an address."""
-        return Shape.OPENAI if openai.is_spoken_at(self.path) else Shape.OURS
 
 
 class RouterApp:
@@ -115,8 +76,10 @@ class RouterApp:
         self._directory: Directory | None = None
         self._pool = UpstreamPool()
         self._ids = RequestIds()
+        self._plane = DurablePlane()
+        self._async_requests = AsyncRequests(self._plane)
         self._management = management.Management(
-            version, lambda: self._directory, says_request_id=says_request_id
+            version, lambda: self._directory, self._plane, says_request_id=says_request_id
         )
         self._retiring: set[asyncio.Task[None]] = set()
         self.rejected: dict[Outcome, int] = {}
@@ -145,6 +108,7 @@ class RouterApp:
         gone = [each for key, each in self._endpoints.items() if endpoints.get(key) is not each]
         self._endpoints = endpoints
         self._directory = Directory(table, endpoints)
+        self._plane.configure(table)
         for endpoint in gone:
             task = asyncio.get_running_loop().create_task(endpoint.retire())
             self._retiring.add(task)
@@ -156,7 +120,9 @@ class RouterApp:
         self._directory = None
         endpoints, self._endpoints = self._endpoints, {}
         await asyncio.gather(
-            *self._retiring, *(endpoint.retire() for endpoint in endpoints.values())
+            *self._retiring,
+            *(endpoint.retire() for endpoint in endpoints.values()),
+            self._plane.close(),
         )
         self._pool.close()
 
@@ -170,7 +136,7 @@ class RouterApp:
             await _refuse_websocket(receive, send)
 
     async def _http(self, scope: Any, receive: Receive, send: Send) -> None:
-        request = _Request(scope, receive, send)
+        request = Exchange(scope, receive, send)
         request.head = RequestHead(scope, self._ids)
         error: BaseException | None = None
         try:
@@ -193,7 +159,7 @@ class RouterApp:
         finally:
             self._close_books(request, error)
 
-    async def _route(self, request: _Request) -> None:
+    async def _route(self, request: Exchange) -> None:
         """Authenticates and matches; everything but the public addresses comes by here."""
         directory = self._directory
         if directory is None:
@@ -202,6 +168,11 @@ class RouterApp:
         request.reach = reach = directory.authorize(request.head.authorization)
         route = directory.exact.get(request.path)
         if route is None:
+            asked = directory.find_request(request.path, request.head.host, reach)
+            if asked is not None:
+                reach.demand(INFERENCE)
+                await self._reply(request, await self._async_requests.at_id(request, asked))
+                return
             route = directory.find(request.path, request.head.host, reach)
             if route is None:
                 await self._elsewhere(request)
@@ -211,32 +182,35 @@ class RouterApp:
             reach.demand_environment(route.endpoint.name)
         await self._enter(request, route)
 
-    async def _enter(self, request: _Request, route: Route) -> None:
+    async def _enter(self, request: Exchange, route: Route) -> None:
         """A target's own address."""
         request.endpoint = endpoint = route.endpoint
         request.reach.demand(INFERENCE)
-        method = request.method
-        if route.action is Action.SYNC:
-            if method in _UNROUTABLE:
-                raise MethodNotAllowed(method, _SYNC_METHODS)
-        elif method != "POST":
-            raise MethodNotAllowed(method, ("POST",))
-        if route.action is Action.WAKE:
+        action = route.action
+        if action in async_requests.ACTIONS:
+            await self._reply(request, await self._async_requests.at_target(request, route))
+            return
+        if action is Action.SYNC:
+            if request.method in _UNROUTABLE:
+                raise MethodNotAllowed(request.method, _SYNC_METHODS)
+        else:
+            request.demand_method("POST")
+        if action is Action.WAKE:
             await endpoint.permits.wake()
             await self._reply(request, Answer(202))
             return
-        deadline = _deadline(request.head)
-        await self._call(request, endpoint, route.path, await _body(request), deadline)
+        deadline = request.deadline()
+        body = await request.body(request.directory.table.max_body_bytes)
+        await self._call(request, endpoint, route.path, body, deadline)
 
-    async def _elsewhere(self, request: _Request) -> None:
+    async def _elsewhere(self, request: Exchange) -> None:
         """An address that names no target."""
         path = request.path
         if path in openai.PATHS:
             await self._shared(request)
         elif path == openai.MODELS_PATH:
             request.reach.demand(INFERENCE)
-            if request.method not in ("GET", "HEAD"):
-                raise MethodNotAllowed(request.method, ("GET", "HEAD"))
+            request.demand_method("GET", "HEAD")
             names = openai.list_models(request.directory, request.reach)
             await self._reply(request, json_answer(names))
         elif path.startswith(management.PREFIX):
@@ -244,27 +218,26 @@ class RouterApp:
         else:
             raise UnknownAddress(path.decode("latin-1"))
 
-    async def _shared(self, request: _Request) -> None:
+    async def _shared(self, request: Exchange) -> None:
         """An OpenAI path: the body says which model is meant."""
         request.reach.demand(INFERENCE)
-        if request.method != "POST":
-            raise MethodNotAllowed(request.method, ("POST",))
-        deadline = _deadline(request.head)
-        body = await _body(request)
+        request.demand_method("POST")
+        deadline = request.deadline()
+        body = await request.body(request.directory.table.max_body_bytes)
         name = openai.model_named(body.joined())
         request.endpoint = endpoint = request.directory.find_named(name, request.reach)
         await self._call(request, endpoint, request.path, body, deadline)
 
     async def _call(
         self,
-        request: _Request,
+        request: Exchange,
         endpoint: Endpoint,
         path: bytes,
         body: Body,
         deadline: tuple[float, str] | None,
     ) -> None:
         """Runs an admitted request on its environment."""
-        query: bytes = request.scope["query_string"]
+        query = request.query
         request.life.admit()
         request.call = call = Call(
             pool=self._pool,
@@ -282,7 +255,7 @@ class RouterApp:
         )
         await call.run()
 
-    async def _manage(self, request: _Request) -> None:
+    async def _manage(self, request: Exchange) -> None:
         scope = {
             **request.scope,
             management.REACH: request.reach,
@@ -291,14 +264,14 @@ class RouterApp:
         await self._management(scope, request.receive, request.send)
         request.life.end(Outcome.ANSWERED)
 
-    async def _reply(self, request: _Request, answer: Answer) -> None:
+    async def _reply(self, request: Exchange, answer: Answer) -> None:
         """Sends an answer of the router's own."""
         headers = own_headers(request.life, request.head.request_id, says_id=self._says_id)
         await send_answer(request.send, answer, headers, head=request.method == "HEAD")
         if request.life.state is State.RECEIVED and answer.status < 400:
             request.life.end(Outcome.ANSWERED)
 
-    async def _fail(self, request: _Request, error: Exception) -> None:
+    async def _fail(self, request: Exchange, error: Exception) -> None:
         """Tells the caller, in the way that is still open."""
         if request.life.committed:
             if request.call is not None and isinstance(error, RequestError):
@@ -307,7 +280,7 @@ class RouterApp:
         elif not isinstance(error, CallerGone):
             await self._reply(request, error_answer(error, request.head.request_id, request.shape))
 
-    def _close_books(self, request: _Request, error: BaseException | None) -> None:
+    def _close_books(self, request: Exchange, error: BaseException | None) -> None:
         """Every request ends here, in one outcome."""
         life = request.life
         if error is not None and life.state is not State.ENDED:
@@ -331,20 +304,6 @@ class RouterApp:
                 endpoint=request.endpoint,
                 error=error,
             )
-
-
-async def _body(request: _Request) -> Body:
-    limit = request.directory.table.max_body_bytes
-    return await collect(request.receive, request.head.content_length, limit)
-
-
-def _deadline(head: RequestHead) -> tuple[float, str] | None:
-    """The caller's deadline; raises if there is none left to run in."""
-    now = time.monotonic()
-    deadline = head.deadline(now, time.time() * 1000)
-    if deadline is not None and deadline[0] <= now:
-        raise DeadlineExceeded(deadline[1], 0)
-    return deadline
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -19,11 +19,16 @@ _NO_KEY: Final = hashlib.sha256(b"compared with when the prefix is unknown").hex
 
 
 class Reach:
-    """What a valid key may do and see. Without authentication: everything."""
+    """What a valid key may do and see. Without authentication: everything.
 
-    __slots__ = ("_environments", "_models", "_scopes")
+    Attributes:
+        prefix: of the key; empty without authentication.
+    """
 
-    def __init__(self, key: Key | None) -> None:
+    __slots__ = ("_environments", "_models", "_scopes", "prefix")
+
+    def __init__(self, key: Key | None, prefix: str = "") -> None:
+        self.prefix = prefix
         self._scopes = None if key is None else frozenset(key.scopes)
         self._models = None if key is None or key.models is None else frozenset(key.models)
         self._environments = (
@@ -44,6 +49,11 @@ class Reach:
         """Raises `Forbidden` for an environment that it is not made for."""
         if not self.sees_environment(environment):
             raise Forbidden(f"access to the environment `{environment}`")
+
+    def demand_everything(self) -> None:
+        """Raises `Forbidden` unless it reaches all models and all environments."""
+        if self._models is not None or self._environments is not None:
+            raise Forbidden("access to every model and environment")
 
     def sees_model(self, model: str) -> bool:
         """Whether the model is within its reach."""
@@ -69,7 +79,7 @@ class Keyring:
 
     def __init__(self, auth: Auth) -> None:
         self._keys = {
-            prefix.encode("utf-8"): (key.sha256.lower(), Reach(key))
+            prefix.encode("utf-8"): (key.sha256.lower(), Reach(key, prefix))
             for prefix, key in auth.keys.items()
         }
 

@@ -7,7 +7,7 @@ table from its beginning to its end.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.lifecycle.errors import (
     UnknownAddress,
@@ -16,7 +16,14 @@ from orchestrator.lifecycle.errors import (
     UnknownModel,
 )
 from orchestrator.router.auth import UNLIMITED, Keyring, Reach
-from orchestrator.router.targets import Action, Target, model_of_host, parse_target, split_model
+from orchestrator.router.targets import (
+    Action,
+    Target,
+    async_request_at,
+    model_of_host,
+    parse_target,
+    split_model,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +34,15 @@ if TYPE_CHECKING:
 PRODUCTION = "production"
 DEVELOPMENT = "development"
 
+_LISTED: Final = (
+    Action.PREDICT,
+    Action.WAKE,
+    Action.ASYNC_PREDICT,
+    Action.ASYNC_QUEUE_STATUS,
+    Action.ASYNC_REQUESTS,
+)
+"""Actions whose addresses are the same for all callers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -35,12 +51,28 @@ class Route:
     Attributes:
         endpoint: the environment.
         action: what is asked of it.
-        path: on the replica's own server, raw; empty for `WAKE`.
+        path: on the replica's own server, raw; for `ASYNC_REQUEST` the request's id;
+            empty for all else.
     """
 
     endpoint: Endpoint
     action: Action
     path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAddress:
+    """An asynchronous request, as an address names it.
+
+    Attributes:
+        request_id: as it was asked for; may be anything.
+        model: that it must belong to; None: to any.
+        environment: that it must belong to; None: to any.
+    """
+
+    request_id: str
+    model: str | None = None
+    environment: str | None = None
 
 
 class Directory:
@@ -62,8 +94,8 @@ class Directory:
                 targets.append(name)
             for target in targets:
                 path = f"/models/{model}/{target}/"
-                self.exact[f"{path}predict".encode()] = _route(endpoint, Action.PREDICT)
-                self.exact[f"{path}wake".encode()] = _route(endpoint, Action.WAKE)
+                for action in _LISTED:
+                    self.exact[f"{path}{action}".encode()] = _route(endpoint, action)
 
     def authorize(self, authorization: bytes | None) -> Reach:
         """What the caller may do; raises `Unauthorized`."""
@@ -90,6 +122,21 @@ class Directory:
             raise UnknownAddress(path.decode("latin-1"))
         endpoint = self._resolve(model, target, reach)
         return _route(endpoint, target.action, target.rest)
+
+    def find_request(self, path: bytes, host: bytes, reach: Reach) -> RequestAddress | None:
+        """The asynchronous request that `/async_request/{id}` names, also mounted on a model.
+
+        None for any other address. Raises as `find`.
+        """
+        model, rest = split_model(path) or (model_of_host(host), path)
+        request_id = async_request_at(rest)
+        if request_id is None:
+            return None
+        if model is not None:
+            reach.demand_model(model)
+            if model not in self.table.models:
+                raise UnknownModel(model, self.models(reach))
+        return RequestAddress(request_id.decode("latin-1"), model)
 
     def find_named(self, name: str, reach: Reach) -> Endpoint:
         """The environment that a body's `model` names: `m` or `m/env`.

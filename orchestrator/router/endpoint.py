@@ -10,6 +10,8 @@ import msgspec
 
 from orchestrator.lifecycle.errors import Draining
 from orchestrator.lifecycle.retry import RetryBudget, RetryRules
+from orchestrator.store.keys import tag_of
+from orchestrator.store.records import Bounds
 
 if TYPE_CHECKING:
     from orchestrator.lifecycle.errors import RequestError
@@ -42,6 +44,8 @@ class Endpoint:
         name: the environment's name.
         settings: as configured.
         permits: its permit client.
+        tag: its own in the store.
+        bounds: of its asynchronous requests.
         rules: its retry rules.
         budget: its retry budget.
         first_look_s: when a call first looks at its caller and the clock.
@@ -54,6 +58,7 @@ class Endpoint:
         self.model = model
         self.name = name
         self.permits = permits
+        self.tag = tag_of(model, name)
         self.outcomes: Counter[Outcome] = Counter()
         self.in_flight = 0
         self.parked: set[Parked] = set()
@@ -86,6 +91,10 @@ class Endpoint:
     def _apply(self, settings: Environment) -> None:
         self.settings = settings
         timeouts = settings.timeouts
+        asynchronous = settings.asynchronous
+        self.bounds = Bounds(
+            asynchronous.max_requests, asynchronous.max_bytes, asynchronous.max_requests_per_key
+        )
         self.rules = RetryRules(**msgspec.structs.asdict(settings.retry))
         self.budget = RetryBudget(settings.retry.budget_ratio, settings.retry.budget_window_s)
         self.first_look_s = min(

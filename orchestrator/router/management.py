@@ -1,4 +1,4 @@
-"""All that is not inference: health, the API's description, management reads.
+"""All that is not inference: health, the API's description, management.
 
 Starlette does the routing here; time does not matter. The caller has been
 authenticated where that is needed, and what it may do lies in the scope.
@@ -18,17 +18,21 @@ from orchestrator.lifecycle.errors import (
     UnknownModel,
 )
 from orchestrator.router.auth import MANAGE, Reach
+from orchestrator.router.body import collect
 from orchestrator.router.openapi import describe_api
+from orchestrator.router.oversight import Asked, Oversight
 from orchestrator.router.responses import Answer, json_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.requests import Request
 
     from orchestrator.router.body import Receive
     from orchestrator.router.directory import Directory
+    from orchestrator.router.durable import DurablePlane
     from orchestrator.router.endpoint import Endpoint
+    from orchestrator.router.oversight import Handler
     from orchestrator.router.responses import Send
 
 PUBLIC: Final = frozenset({b"/healthz", b"/readyz", b"/openapi.json"})
@@ -37,6 +41,8 @@ PUBLIC: Final = frozenset({b"/healthz", b"/readyz", b"/openapi.json"})
 PREFIX: Final = b"/api/v1/"
 REACH: Final = "orchestrator.reach"
 REQUEST_ID: Final = "orchestrator.request_id"
+
+_MAX_BODY_BYTES: Final = 64 * 1024
 
 
 class Management:
@@ -47,12 +53,18 @@ class Management:
     """
 
     def __init__(
-        self, version: str, directory: Callable[[], Directory | None], *, says_request_id: bool
+        self,
+        version: str,
+        directory: Callable[[], Directory | None],
+        plane: DurablePlane,
+        *,
+        says_request_id: bool,
     ) -> None:
         self._version = version
         self._directory = directory
         self._says_id = says_request_id
         self.draining = False
+        oversight = Oversight(plane)
         # The router alone and not an application: that one answers errors itself,
         # and here they go on to where all errors are answered.
         self._router = Router(
@@ -63,6 +75,10 @@ class Management:
                 Route("/api/v1/models", self._models),
                 Route("/api/v1/models/{model}", self._model),
                 Route("/api/v1/models/{model}/environments/{environment}", self._environment),
+                *(
+                    Route(f"/api/v1{path}", self._overseen(handlers), methods=list(handlers))
+                    for path, handlers in oversight.operations.items()
+                ),
             ],
             redirect_slashes=False,
         )
@@ -112,6 +128,23 @@ class Management:
         endpoint = directory.environment(names["model"], names["environment"], reach)
         live = await endpoint.permits.describe()
         return self._response(json_answer(_environment_read(endpoint, live)), request)
+
+    def _overseen(
+        self, handlers: Mapping[str, Handler]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            directory, reach = self._managed(request)
+            asked = Asked(
+                directory,
+                reach,
+                query=request.scope["query_string"],
+                name=request.path_params.get("id", ""),
+                body=(await collect(request.receive, None, _MAX_BODY_BYTES)).joined(),
+            )
+            method = "GET" if request.method == "HEAD" else request.method
+            return self._response(await handlers[method](asked), request)
+
+        return answer
 
     def _managed(self, request: Request) -> tuple[Directory, Reach]:
         reach: Reach = request.scope[REACH]

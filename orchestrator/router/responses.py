@@ -51,6 +51,7 @@ _STATUSES: Final[tuple[tuple[type[errors.RequestError], int, ErrorCode], ...]] =
     (errors.Unauthorized, 401, ErrorCode.UNAUTHORIZED),
     (errors.Forbidden, 403, ErrorCode.UNAUTHORIZED),
     (errors.UnknownAddress, 404, ErrorCode.CLIENT_ERROR),
+    (errors.UnknownRequest, 404, ErrorCode.CLIENT_ERROR),
     (errors.NotFound, 404, ErrorCode.MODEL_DOES_NOT_EXIST),
     (errors.MethodNotAllowed, 405, ErrorCode.CLIENT_ERROR),
     (errors.PayloadTooLarge, 413, ErrorCode.PAYLOAD_TOO_LARGE),
@@ -58,6 +59,9 @@ _STATUSES: Final[tuple[tuple[type[errors.RequestError], int, ErrorCode], ...]] =
     (errors.NoFreeSlot, 529, ErrorCode.MODEL_UNAVAILABLE),
     (errors.Draining, 503, ErrorCode.MODEL_UNAVAILABLE),
     (errors.QueueUnreachable, 503, ErrorCode.MODEL_UNAVAILABLE),
+    (errors.AsyncQueueFull, 429, ErrorCode.RATE_LIMITED),
+    (errors.IdempotencyConflict, 409, ErrorCode.CLIENT_ERROR),
+    (errors.StoreUnreachable, 503, ErrorCode.INTERNAL_ERROR),
     (errors.ParkTimeout, 503, ErrorCode.MODEL_NOT_READY),
     (errors.EnvironmentUnhealthy, 503, ErrorCode.MODEL_UNAVAILABLE),
     (errors.ReplicaLost, 502, ErrorCode.MODEL_UNAVAILABLE),
@@ -165,18 +169,24 @@ def _retry_after_s(error: BaseException) -> float | None:
         | errors.NoFreeSlot
         | errors.Draining
         | errors.QueueUnreachable
+        | errors.AsyncQueueFull
+        | errors.StoreUnreachable
         | errors.EnvironmentUnhealthy,
     ):
         return error.retry_after_s
     return _PARK_RETRY_AFTER_S if isinstance(error, errors.ParkTimeout) else None
 
 
-def _detail(error: BaseException) -> dict[str, Any]:  # noqa: PLR0911 - one case a line
+def _detail(error: BaseException) -> dict[str, Any]:  # noqa: C901, PLR0911 - one case a line
     match error:
         case errors.BadRequest():
             return {"field": error.field}
         case errors.UnknownModel() | errors.UnknownEnvironment() | errors.UnknownDeployment():
             return {"name": error.name, "known": list(error.known)}
+        case errors.UnknownRequest():
+            return {"id": error.name}
+        case errors.AsyncQueueFull():
+            return {"bound": error.bound}
         case errors.MethodNotAllowed():
             return {"allowed": list(error.allowed)}
         case errors.PayloadTooLarge():

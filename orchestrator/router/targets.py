@@ -4,6 +4,9 @@ Path-mounted, `/models/{m}/{target}/{action}`; host-mounted, `/{target}/{action}
 on `Host: model-{m}.<any domain>`. `{target}` is `production`, `development`,
 `environments/{env}` or `deployment/{id}`. Paths are raw bytes, as they came: what
 follows `sync` goes to the replica without being decoded.
+
+An asynchronous request has the address `/async_request/{id}`. It may be mounted on
+a model, or on a target as well: whoever has such a base address appends to it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 MODELS_PREFIX: Final = b"/models/"
 _HOST_PREFIX: Final = b"model-"
+_ASYNC_REQUEST: Final = b"/async_request/"
 _NAMED_ENVIRONMENTS: Final = (b"production", b"development")
 
 
@@ -24,9 +28,15 @@ class Action(StrEnum):
     PREDICT = "predict"
     WAKE = "wake"
     SYNC = "sync"
+    ASYNC_PREDICT = "async_predict"
+    ASYNC_QUEUE_STATUS = "async_queue_status"
+    ASYNC_REQUESTS = "async_requests"
+    ASYNC_REQUEST = "async_request"
 
 
-_ACTIONS: Final = {b"predict": Action.PREDICT, b"wake": Action.WAKE, b"sync": Action.SYNC}
+_ACTIONS: Final = {
+    action.encode(): action for action in Action if action is not Action.ASYNC_REQUEST
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +47,8 @@ class Target:
         environment: its name; None where the path names a deployment.
         deployment: its name; None where the path names an environment.
         action: what is asked.
-        rest: for `SYNC` the path on the replica, from its first slash on, raw;
-            empty otherwise.
+        rest: for `SYNC` the path on the replica, from its first slash on, raw; for
+            `ASYNC_REQUEST` the request's id, raw; empty otherwise.
     """
 
     environment: str | None
@@ -92,7 +102,18 @@ def parse_target(rest: bytes) -> Target | None:
         return Target(environment, deployment, action, b"/" if action is Action.SYNC else b"")
     if asked.startswith(b"sync/"):
         return Target(environment, deployment, Action.SYNC, asked[4:])
+    request_id = async_request_at(b"/" + asked)
+    if request_id is not None:
+        return Target(environment, deployment, Action.ASYNC_REQUEST, request_id)
     return None
+
+
+def async_request_at(rest: bytes) -> bytes | None:
+    """The id in `/async_request/{id}`, raw. None: no such form."""
+    request_id = rest.removeprefix(_ASYNC_REQUEST)
+    if request_id == rest or not request_id or b"/" in request_id:
+        return None
+    return request_id
 
 
 def _name(segment: bytes) -> str:

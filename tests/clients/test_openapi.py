@@ -59,6 +59,13 @@ CONTRACT = {
     "/v1/embeddings",
     "/v1/responses",
     "/v1/messages",
+    "/models/{model}/production/async_predict",
+    "/models/{model}/production/async_queue_status",
+    "/models/{model}/production/async_requests",
+    "/async_request/{id}",
+    "/api/v1/async_requests",
+    "/api/v1/dead_letters",
+    "/api/v1/webhook_secrets",
 }
 
 

@@ -25,7 +25,8 @@ EXAMPLES: list[errors.RequestError] = [
     errors.IdempotencyConflict(),
     errors.Draining("This router"),
     errors.QueueUnreachable("m.e"),
-    errors.StoreUnreachable("the connection was refused"),
+    errors.NoStore("none is configured"),
+    errors.ResultUnreadable("the bucket does not answer"),
     errors.ParkTimeout(2.0),
     errors.EnvironmentUnhealthy("it does not start", ["a", "b"], 3.0),
     errors.ReplicaLost(2, "it hung up"),
@@ -44,6 +45,7 @@ def _leaves(kind: type[errors.RequestError]) -> set[type[errors.RequestError]]:
 
 def test_there_is_an_example_of_every_leaf() -> None:
     roots = {errors.RequestError, errors.Rejected, errors.Evicted, errors.Failed, errors.NotFound}
+    roots |= {errors.StoreUnreachable}
     leaves = {kind for kind in _leaves(errors.RequestError) if kind.__module__ == errors.__name__}
     assert leaves - roots == {type(error) for error in EXAMPLES}
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -11,10 +14,12 @@ import pytest
 import uvloop
 
 from orchestrator.router.app import RouterApp
+from orchestrator.store import Store
+from orchestrator.store.embedded import EmbeddedServer
 from tests.unit.router.harness import Slots, serving, table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 
 class Rig:
@@ -83,6 +88,25 @@ class Rig:
     def configure(self, *args: Any, **kwargs: Any) -> None:
         self.app.configure(table(*args, **kwargs))
 
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, key: str = "", **headers: str
+    ) -> tuple[int, Any]:
+        """Status and JSON of an answer. `body`: bytes as they are, all else as JSON."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if key:
+            named["Authorization"] = f"Bearer {key}"
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body)
+        async with self.http.request(method, self.url + path, data=body, headers=named) as response:
+            return response.status, await response.json()
+
+    async def submit(self, path: str = "/models/echo/production", **fields: Any) -> str:
+        """Submits a request that is fine; gives its id."""
+        body = {"model_input": {"text": "hello"}, **fields}
+        status, answer = await self.ask("POST", f"{path}/async_predict", body)
+        assert status == 201, answer
+        return str(answer["request_id"])
+
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop that Ray runs the router on."""
@@ -114,3 +138,40 @@ async def rig() -> AsyncIterator[Rig]:
         for slots in made.values():
             assert not slots.out, "a permit was not released"
             assert slots.waiters == 0, "a waiter was left in line"
+
+
+@pytest.fixture(scope="session")
+def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A real server on a unix socket, for all tests that need no more than one that works."""
+    with started_server(tmp_path_factory.mktemp("store")) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def started_server(folder: Path) -> Iterator[EmbeddedServer]:
+    with tempfile.TemporaryDirectory() as short:  # a socket's path has a longest length
+        server = EmbeddedServer(folder, Path(short) / "s")
+        server.start()
+        try:
+            yield server
+        finally:
+            server.end()
+
+
+@pytest.fixture
+async def store(store_server: EmbeddedServer) -> AsyncIterator[Store]:
+    """The store, empty, as a dispatcher would hold it; every key must have an expiry."""
+    store = Store.open(store_server.url)
+    command = store._connection.command
+    await command("FLUSHALL")
+    yield store
+    for key in await command("KEYS", "*"):
+        assert await command("PTTL", key) > 0, f"{key!r} has no expiry"
+    await store.close()
+
+
+@pytest.fixture
+async def durable(rig: Rig, store: Store, store_server: EmbeddedServer) -> Rig:
+    """The router with that store."""
+    rig.configure(store=store_server.url)
+    return rig

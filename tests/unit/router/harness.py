@@ -215,8 +215,12 @@ def table(
     *,
     auth: dict[str, Any] | None = None,
     max_body_bytes: int = 100 * 1024 * 1024,
+    **durable: Any,
 ) -> dict[str, Any]:
-    """A routing table: model → environment → settings that differ from the defaults."""
+    """A routing table: model → environment → settings that differ from the defaults.
+
+    `durable` is what it says of the durable plane: `store`, `results`, `webhooks`.
+    """
     models = {"echo": {"production": {}}} if models is None else models
     return {
         "models": {
@@ -237,6 +241,7 @@ def table(
         },
         "max_body_bytes": max_body_bytes,
         "auth": auth,
+        **durable,
     }
 
 

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.router.app import RouterApp
+from orchestrator.router.durable import DurablePlane
 from orchestrator.router.openapi import describe_api
+from orchestrator.router.oversight import Oversight
 from orchestrator.router.table import decode
+from orchestrator.router.targets import Action
 from tests.unit.router.harness import Slots, serving, table
 
 if TYPE_CHECKING:
@@ -117,6 +120,24 @@ def test_the_description_is_true_to_the_table_and_has_no_loose_ends() -> None:
         if isinstance(operation, dict)
     ]
     assert len(operations) == len(set(operations))
+
+
+def test_the_description_has_all_that_operators_can_do() -> None:
+    paths = describe_api("1", None)["paths"]
+    for path, handlers in Oversight(DurablePlane()).operations.items():
+        assert {method.upper() for method in paths[f"/api/v1{path}"]} - {"PARAMETERS"} == set(
+            handlers
+        )
+
+
+def test_the_description_has_every_action_of_every_target() -> None:
+    described = {
+        path.removeprefix("/models/{model}").partition("{path}")[0].rstrip("/")
+        for path in describe_api("1", None)["paths"]
+    }
+    for target in ("/production", "/environments/{environment}", "/deployment/{deployment}"):
+        for action in set(Action) - {Action.ASYNC_REQUEST}:
+            assert f"{target}/{action}" in described
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.router.targets import Action, Target, model_of_host, parse_target, split_model
+from orchestrator.router.targets import (
+    Action,
+    Target,
+    async_request_at,
+    model_of_host,
+    parse_target,
+    split_model,
+)
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz0123456789-", min_size=1, max_size=20)
 RAW = st.binary(max_size=60)
@@ -25,7 +32,10 @@ def test_a_name_may_be_percent_encoded(model: str) -> None:
     )
 
 
-@given(NAMES, st.sampled_from([Action.PREDICT, Action.WAKE]))
+PLAIN = [action for action in Action if action not in (Action.SYNC, Action.ASYNC_REQUEST)]
+
+
+@given(NAMES, st.sampled_from(PLAIN))
 def test_targets_by_environment_and_deployment(name: str, action: Action) -> None:
     assert parse_target(f"/environments/{name}/{action}".encode()) == Target(name, None, action)
     assert parse_target(f"/deployment/{name}/{action}".encode()) == Target(None, name, action)
@@ -42,11 +52,20 @@ def test_what_follows_sync_is_kept_byte_by_byte(name: str, rest: bytes) -> None:
         assert target.rest == b"/" + rest
 
 
+@given(NAMES, NAMES)
+def test_an_asynchronous_request_is_found_behind_any_base(name: str, request_id: str) -> None:
+    path = f"/async_request/{request_id}".encode()
+    assert async_request_at(path) == request_id.encode()
+    target = Target(name, None, Action.ASYNC_REQUEST, request_id.encode())
+    assert parse_target(f"/environments/{name}".encode() + path) == target
+
+
 @given(RAW)
 def test_anything_is_read_without_an_error(path: bytes) -> None:
     split_model(path)
     split_model(b"/models/" + path)
     model_of_host(path)
+    async_request_at(path)
     target = parse_target(path)
     if target is not None:
         assert (target.environment is None) != (target.deployment is None)
@@ -76,5 +95,9 @@ def test_forms_that_are_none() -> None:
         b"/staging/predict",
         b"production/predict",
         b"/deployment/a/syncx",
+        b"/production/async_request",
+        b"/production/async_request/",
+        b"/production/async_request/a/b",
+        b"/production/async_requests/a",
     ):
         assert parse_target(path) is None, path
