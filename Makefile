@@ -9,7 +9,7 @@ RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint format bench clean
+.PHONY: help demo up down test lint format bench chaos clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +28,10 @@ $(RUN_STAMP): pyproject.toml | $(VENV)/bin/python
 
 $(DEV_STAMP): pyproject.toml | $(VENV)/bin/python
 	@echo "Installing what the tests need (minutes the first time)"
-	@$(PIP) --editable '.[dev,clients,embeddings,bench]'
+	@$(PIP) --editable '.[dev,clients,embeddings,bench,s3]'
 	@touch $@ $(RUN_STAMP)
 
-demo: $(RUN_STAMP) ## The tour: start a cluster, show cold start to scale-down, stop it
+demo: $(RUN_STAMP) ## The tour: start a cluster, show cold starts to dead letters, stop it
 	@$(VENV)/bin/orchestrator demo
 
 up: $(RUN_STAMP) ## Start a cluster from CONFIG and leave it running
@@ -51,6 +51,7 @@ test: lint ## lint, then every test
 	$(VENV)/bin/pytest tests/unit
 	$(VENV)/bin/pytest tests/clients
 	$(VENV)/bin/pytest tests/integration
+	$(VENV)/bin/pytest tests/chaos
 
 format: $(DEV_STAMP) ## Let ruff rewrite what it can
 	$(VENV)/bin/ruff check --fix .
@@ -58,6 +59,9 @@ format: $(DEV_STAMP) ## Let ruff rewrite what it can
 
 bench: $(DEV_STAMP) ## Measure against LitServe, BentoML and Ray Serve (not part of test)
 	$(VENV)/bin/python -m tests.benchmarks
+
+chaos: $(DEV_STAMP) ## Kill every part under load, and see that what was accepted adds up (not part of test)
+	$(VENV)/bin/python -m tests.chaos
 
 clean: ## Remove the environment and the caches
 	rm -rf $(VENV) .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -22,11 +22,12 @@ from typing import Any
 
 import msgspec
 
-from orchestrator import cluster_record, processes, supervisor
+from orchestrator import cluster_record, cluster_store, processes, supervisor
 from orchestrator.cluster_record import ClusterError, ClusterRecord, Phase
 from orchestrator.cluster_settings import require_free_port, serve_settings
 from orchestrator.config import Config, compile_serve
 from orchestrator.config.cluster import is_loopback
+from orchestrator.config.store_address import EMBEDDED
 
 READY_SECONDS = 120.0
 """How long a cluster may take until its router answers."""
@@ -54,6 +55,8 @@ class ClusterPlan(msgspec.Struct, frozen=True, kw_only=True):
     serve: dict[str, Any]
     fixed: dict[str, Any]
     cpus: int
+    store: str = EMBEDDED
+    results_url: str = ""
     gpus: int | None = None
     max_connections: int = 4096
     drain_seconds: float = 2.0
@@ -74,26 +77,26 @@ def plan_of(config: Config, path: Path, env: Mapping[str, str]) -> ClusterPlan:
         ConfigError: a secret that the config refers to is missing.
     """
     cluster, router = config.cluster, config.router
-    timeouts = [
-        environment.timeouts
-        for model in config.models.values()
-        for environment in model.environments.values()
-    ]
+    folder = cluster_store.results_folder(cluster.name) if config.store == EMBEDDED else None
     return ClusterPlan(
         name=cluster.name,
         host=cluster.host,
         port=cluster.port,
         config_path=str(path.absolute()),
-        serve=compile_serve(config, env),
+        serve=compile_serve(config, env, results_folder=folder),
         fixed={
             **{f"cluster.{key}": value for key, value in cluster.model_dump().items()},
             "router.drain_seconds": router.drain_seconds,
+            # Its processes have the address out of the environment they were started with.
+            "store": config.store,
         },
         cpus=cluster.cpus or _enough_cpus(config),
+        store=config.store,
+        results_url=config.results.url or "",
         gpus=cluster.gpus,
         max_connections=cluster.max_connections,
         drain_seconds=router.drain_seconds,
-        longest_request_seconds=max(t.park_seconds + t.predict_seconds for t in timeouts),
+        longest_request_seconds=config.longest_request_seconds,
     )
 
 
@@ -104,9 +107,11 @@ def start(plan: ClusterPlan, *, detach: bool) -> ClusterRecord:
     with it.
 
     Raises:
-        ClusterError: it runs already, the port is taken, or it did not become
-            ready; in each case nothing that was started is left running.
+        ClusterError: it runs already, the port is taken, its store does not answer,
+            or it did not become ready; in each case nothing that was started is
+            left running.
     """
+    cluster_record.make_folder(plan.name)
     running = cluster_record.read(plan.name)
     if running is not None and running.running:
         raise ClusterError(
@@ -116,12 +121,15 @@ def start(plan: ClusterPlan, *, detach: bool) -> ClusterRecord:
         )
     clean_up(plan.name)
     require_free_port(plan.host, plan.port)
+    cluster_store.require_store(plan.store, os.environ)
+    cluster_store.require_results(plan.results_url)
     record = _new_record(plan)
     cluster_record.write_json(
         cluster_record.folder_of(plan.name) / "plan.json",
         supervisor.Plan(
             record=record,
             serve=plan.serve,
+            embedded_store=plan.store == EMBEDDED,
             cpus=plan.cpus,
             gpus=plan.gpus,
             node_ip="127.0.0.1" if is_loopback(plan.host) else None,
@@ -151,6 +159,18 @@ def stop(name: str) -> ClusterRecord:
         processes.wait_gone([record.supervisor], _STOP_SECONDS)
     clean_up(name)
     return record
+
+
+def discard(name: str) -> None:
+    """Delete the asynchronous requests and results of a cluster that does not run.
+
+    Raises:
+        ClusterError: it runs.
+    """
+    record = cluster_record.read(name)
+    if record is not None and record.running:
+        raise ClusterError(f'cluster "{name}" still runs; its data is in use')
+    cluster_store.discard(name)
 
 
 def clean_up(name: str) -> None:
@@ -216,6 +236,11 @@ def select(name: str | None) -> ClusterRecord:
     raise ClusterError(f"several clusters are running; choose one with --name: {_names(running)}")
 
 
+def recorded(name: str) -> bool:
+    """Whether there is something of a cluster that `stop` could end."""
+    return cluster_record.read(name) is not None
+
+
 def only_recorded() -> str | None:
     """The cluster that `down` means when none is named; None where nothing is recorded.
 
@@ -245,13 +270,14 @@ def _names(records: list[ClusterRecord]) -> str:
 
 
 def _enough_cpus(config: Config) -> int:
-    """The machine's CPUs, and at least enough for the routers and any one replica."""
+    """The machine's CPUs, and at least enough for routers, dispatchers and any one replica."""
     largest = max(
         deployment.resources.num_cpus
         for model in config.models.values()
         for deployment in model.deployments.values()
     )
-    return max(os.cpu_count() or 1, math.ceil(config.router.replicas * 0.1 + largest))
+    ours = (config.router.replicas + config.dispatcher.replicas) * 0.1
+    return max(os.cpu_count() or 1, math.ceil(ours + largest))
 
 
 def _new_record(plan: ClusterPlan) -> ClusterRecord:
@@ -276,7 +302,7 @@ def _new_record(plan: ClusterPlan) -> ClusterRecord:
         url=plan.url,
         config_path=plan.config_path,
         run_directory=str(run_directory),
-        settings=settings,
+        settings=settings | cluster_store.store_settings(plan.store, plan.name, run_directory),
         fixed=plan.fixed,
     )
 

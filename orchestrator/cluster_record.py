@@ -8,6 +8,8 @@ One folder a cluster below the state directory:
         plan.json         what the supervisor was told to start
         supervisor.log    its output
         lock              held by the supervisor for as long as it lives
+        store/            data of an embedded store; stays when the cluster is ended
+        results/          large results beside it
 """
 
 import hashlib
@@ -80,6 +82,23 @@ def folder_of(name: str) -> Path:
     return state_directory() / name
 
 
+def make_folder(name: str) -> Path:
+    """The folder of the cluster `name`, made if it does not exist.
+
+    Raises:
+        ClusterError: it cannot be made; says what is in the way.
+    """
+    folder = folder_of(name)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ClusterError(
+            f"cannot make the folder {folder} for the cluster's state: {error.strerror}; "
+            "move away what is there, or set ORCHESTRATOR_STATE_DIR to a folder of yours"
+        ) from error
+    return folder
+
+
 def run_directory_of(name: str) -> Path:
     """A short path for sockets: Linux allows 107 characters, and Ray adds 58 of its own."""
     key = hashlib.sha256(str(folder_of(name)).encode()).hexdigest()[:8]
@@ -134,5 +153,5 @@ def write_json(path: Path, value: Any) -> None:
 def _read(path: Path, kind: type[T]) -> T | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return None

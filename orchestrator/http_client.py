@@ -1,107 +1,32 @@
-"""Calls to a running cluster over HTTP, as its callers make them."""
+"""Calls to a running cluster, as its callers and its operators make them."""
 
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from http import HTTPStatus
-from itertools import pairwise
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
-import aiohttp
+from orchestrator.http_connection import Answer, CallError, Connection
 
-FORBIDDEN = HTTPStatus.FORBIDDEN.value
-UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE.value
+__all__ = ["OPEN_STATES", "Answer", "CallError", "ClusterClient"]
+
+OPEN_STATES = frozenset({"QUEUED", "IN_PROGRESS"})
+"""What an asynchronous request is until it has ended."""
+
+LONGEST_POLL_SECONDS = 60.0
+"""How long one call waits for an asynchronous request to end; then it asks again."""
 
 _NAMED_TARGETS = frozenset({"production", "development"})
-# The server bounds requests by their own time-outs; connecting is ours to bound.
-_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)
 
 
-class CallError(Exception):
-    """A call failed; the message says how, as the server put it where it did.
+class ClusterClient(Connection):
+    """What callers and operators ask of a cluster; every method raises `CallError`.
 
-    Attributes:
-        status: the HTTP status, or None where there was no answer.
-        body: the error body of the answer, empty where there was none.
+    Arguments `model` and `environment` are names; ids of requests are texts as the
+    cluster gives them. Read parts of answers are dicts as its API has them.
     """
-
-    def __init__(self, message: str, *, status: int | None = None, body: Any = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body: dict[str, Any] = body if isinstance(body, dict) else {}
-
-
-@dataclass(slots=True)
-class Answer:
-    """One answer, with the times (seconds since the request was sent) that a caller sees."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes = b""
-    seconds: float = 0.0
-    chunk_seconds: list[float] = field(default_factory=list)
-
-    @property
-    def first_chunk_seconds(self) -> float:
-        """Time until the first byte of the body; 0 for an empty one."""
-        return self.chunk_seconds[0] if self.chunk_seconds else 0.0
-
-    @property
-    def gaps_seconds(self) -> list[float]:
-        """Times between one chunk and the next."""
-        times = self.chunk_seconds
-        return [later - earlier for earlier, later in pairwise(times)]
-
-    @property
-    def waited_seconds(self) -> float:
-        """How long the request stood in its environment's queue, as the router says."""
-        return float(self.headers.get("x-queue-wait-ms", 0)) / 1000
-
-    @property
-    def cold_start(self) -> bool:
-        """Whether it waited for a replica to start."""
-        return self.headers.get("x-cold-start") == "true"
-
-    @property
-    def attempts(self) -> int:
-        """How often the router tried."""
-        return int(self.headers.get("x-baseten-model-prediction-attempts", 1))
-
-
-class ClusterClient:
-    """A connection pool to one cluster; an async context manager.
-
-    Args:
-        url: where the cluster listens, as in `http://127.0.0.1:8000`.
-        api_key: `prefix.secret`, or None where the cluster asks for none.
-    """
-
-    def __init__(self, url: str, api_key: str | None) -> None:
-        self._url = url.rstrip("/")
-        self._headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            headers=self._headers,
-            timeout=_TIMEOUT,
-            connector=aiohttp.TCPConnector(limit=0),
-        )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._session is not None:
-            await self._session.close()
 
     async def predict(
         self,
@@ -111,114 +36,198 @@ class ClusterClient:
         *,
         on_chunk: Callable[[bytes], None] | None = None,
     ) -> Answer:
-        """Run a model; `data` is any JSON value, `on_chunk` gets the body as it comes.
-
-        Raises:
-            CallError: no answer, one with a status from 400, or one that broke off.
-        """
+        """Run a model; `data` is any JSON value, `on_chunk` gets the body as it comes."""
         path = f"{_target(model, environment)}/predict"
         return await self.post(path, data, on_chunk=on_chunk)
 
-    async def post(
-        self, path: str, data: Any, *, on_chunk: Callable[[bytes], None] | None = None
-    ) -> Answer:
-        """POST a JSON value to any path of the cluster; as `predict` otherwise."""
-        begun = time.perf_counter()
-        async with self._request("POST", path, json=data) as response:
-            answer = Answer(
-                response.status, {key.lower(): value for key, value in response.headers.items()}
-            )
-            parts = []
-            async for chunk in response.content.iter_any():
-                answer.chunk_seconds.append(time.perf_counter() - begun)
-                parts.append(chunk)
-                if on_chunk is not None:
-                    on_chunk(chunk)
-            answer.body = b"".join(parts)
-            answer.seconds = time.perf_counter() - begun
-            return answer
+    async def submit(self, model: str, environment: str, data: Any, **options: Any) -> str:
+        """Hand over a request to be run later; its id.
+
+        Args:
+            model: its name.
+            environment: its name.
+            data: the model's input, a JSON object.
+            options: other fields of the body, such as `webhook_endpoint`; None: left out.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        path = f"{_target(model, environment)}/async_predict"
+        answer = await self.post(path, {"model_input": data, **given})
+        request_id: str = json.loads(answer.body)["request_id"]
+        return request_id
+
+    async def async_request(self, request_id: str, *, wait_seconds: float = 0.0) -> dict[str, Any]:
+        """An asynchronous request as it is once it has ended, or after `wait_seconds`."""
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            left = max(deadline - time.monotonic(), 0.0)
+            wait = min(left, LONGEST_POLL_SECONDS)
+            query = {"wait": f"{wait:.3f}"} if wait else {}
+            found: dict[str, Any] = await self.get(f"/async_request/{_part(request_id)}", query)
+            if left <= wait or found["status"] not in OPEN_STATES:
+                return found
+
+    async def cancel(self, request_id: str) -> dict[str, Any]:
+        """Cancel an asynchronous request; `canceled` says whether that was still possible."""
+        async with self.request("DELETE", f"/async_request/{_part(request_id)}") as response:
+            found: dict[str, Any] = await response.json()
+            return found
+
+    async def async_requests(
+        self, model: str, environment: str, *, status: str | None = None, limit: int = 50
+    ) -> list[dict[str, Any]]:
+        """The newest asynchronous requests of an environment, without their results."""
+        query = {"status": status} if status is not None else {}
+        path = f"{_target(model, environment)}/async_requests"
+        return await self.listed(path, "async_requests", query, limit)
+
+    async def all_async_requests(
+        self,
+        *,
+        model: str | None = None,
+        environment: str | None = None,
+        status: str | None = None,
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """The newest asynchronous requests of all environments that fit; needs the scope `manage`."""
+        query = _given(model=model, environment=environment, status=status)
+        return await self.listed("/api/v1/async_requests", "async_requests", query, limit)
+
+    async def deliveries(self, request_id: str) -> dict[str, Any]:
+        """Where the webhook of a request went, try by try."""
+        path = f"/api/v1/async_requests/{_part(request_id)}/deliveries"
+        found: dict[str, Any] = await self.get(path)
+        return found
+
+    async def dead_letters(
+        self,
+        *,
+        model: str | None = None,
+        environment: str | None = None,
+        host: str | None = None,
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """Webhooks that were given up, those that fit, newest first of each environment."""
+        query = _given(model=model, environment=environment, host=host)
+        return await self.listed("/api/v1/dead_letters", "dead_letters", query, limit)
+
+    async def dead_letter(self, request_id: str) -> dict[str, Any]:
+        """A webhook that was given up, with its tries."""
+        found: dict[str, Any] = await self.get(f"/api/v1/dead_letters/{_part(request_id)}")
+        return found
+
+    async def replay(self, request_id: str) -> None:
+        """Send a webhook that was given up again, from the first try on."""
+        await self.post(f"/api/v1/dead_letters/{_part(request_id)}/replay", {})
+
+    async def replay_all(
+        self, *, model: str | None = None, environment: str | None = None, host: str | None = None
+    ) -> int:
+        """Send all webhooks again that were given up and fit; how many."""
+        which = _given(model=model, environment=environment, host=host)
+        answer = await self.post("/api/v1/dead_letters/replay", which)
+        replayed: int = json.loads(answer.body)["replayed"]
+        return replayed
+
+    async def drop(self, request_id: str) -> None:
+        """Forget a webhook that was given up."""
+        async with self.request("DELETE", f"/api/v1/dead_letters/{_part(request_id)}"):
+            return
+
+    async def webhook_secrets(self) -> list[dict[str, Any]]:
+        """The keys that webhooks are signed with, without their secrets."""
+        found: list[dict[str, Any]] = (await self.get("/api/v1/webhook_secrets"))["webhook_secrets"]
+        return found
+
+    async def create_webhook_secret(self, *, rotate: bool = False) -> dict[str, Any]:
+        """A new signing key with its secret, which is told only now.
+
+        Args:
+            rotate: whether the others are used for a day more only.
+        """
+        answer = await self.post(f"/api/v1/webhook_secrets{'/rotate' if rotate else ''}", {})
+        created: dict[str, Any] = json.loads(answer.body)
+        return created
+
+    async def delete_webhook_secret(self, key_id: str) -> None:
+        """Sign nothing with this key from now on."""
+        async with self.request("DELETE", f"/api/v1/webhook_secrets/{_part(key_id)}"):
+            return
+
+    async def queue_status(self, model: str, environment: str) -> dict[str, Any]:
+        """How many asynchronous requests of an environment wait and run."""
+        path = f"{_target(model, environment)}/async_queue_status"
+        found: dict[str, Any] = await self.get(path)
+        return found
 
     async def wake(self, model: str, environment: str) -> None:
-        """Start a replica of an environment if it has none.
-
-        Raises:
-            CallError: as for `predict`.
-        """
-        async with self._request("POST", f"{_target(model, environment)}/wake"):
+        """Start a replica of an environment if it has none."""
+        async with self.request("POST", f"{_target(model, environment)}/wake"):
             return
 
     async def environment(self, model: str, environment: str) -> dict[str, Any]:
-        """An environment: its settings, `status`, and `live` from its queue.
-
-        Raises:
-            CallError: as for `predict`.
-        """
-        found: dict[str, Any] = await self._get(
-            f"/api/v1/models/{quote(model)}/environments/{quote(environment)}"
+        """An environment: its settings, `status`, and `live` from its queue."""
+        found: dict[str, Any] = await self.get(
+            f"/api/v1/models/{_part(model)}/environments/{_part(environment)}"
         )
         return found
 
     async def environments(self) -> list[dict[str, Any]]:
         """Every environment of every model that the key may see, as `environment` gives it.
 
-        One whose queue does not answer has the status UNHEALTHY and says so.
-
-        Raises:
-            CallError: as for `predict`.
+        One whose queue does not answer has the status UNHEALTHY and says so. Each has
+        `async` besides: `queued`, `in_progress`, and whether there are `dead_letters`;
+        None where that cannot be told.
         """
-        models = (await self._get("/api/v1/models"))["models"]
+        models = (await self.get("/api/v1/models"))["models"]
         names = [
             (model["name"], environment["name"])
             for model in models
             for environment in model["environments"]
         ]
         found = await asyncio.gather(*(self._environment_or_why_not(*pair) for pair in names))
-        return [environment for environment in found if environment is not None]
+        later = await asyncio.gather(*(self._async_or_none(*pair) for pair in names))
+        return [
+            {**environment, "async": each}
+            for environment, each in zip(found, later, strict=True)
+            if environment is not None
+        ]
 
     async def _environment_or_why_not(self, model: str, name: str) -> dict[str, Any] | None:
         try:
             return await self.environment(model, name)
         except CallError as error:
-            if error.status == FORBIDDEN:
+            if error.status == HTTPStatus.FORBIDDEN:
                 return None
-            if error.status != UNAVAILABLE:
+            if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
                 raise
             live = {"status": "UNHEALTHY", "reason": str(error)}
             return {"model": model, "name": name, "status": "UNHEALTHY", "live": live}
 
-    async def _get(self, path: str) -> Any:
-        async with self._request("GET", path) as response:
-            return await response.json()
-
-    @asynccontextmanager
-    async def _request(
-        self, method: str, path: str, **options: Any
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        if self._session is None:
-            raise RuntimeError("ClusterClient is used outside its `async with`")
+    async def _async_or_none(self, model: str, name: str) -> dict[str, Any] | None:
         try:
-            async with self._session.request(method, self._url + path, **options) as response:
-                if response.status >= 400:
-                    raise _refusal(response.status, await response.read())
-                yield response
-        except aiohttp.ClientConnectionError as error:
-            raise CallError(f"cannot reach {self._url}: {error}") from error
-        except aiohttp.ClientPayloadError as error:
-            raise CallError(f"the answer broke off: {error}") from error
+            depth = await self.queue_status(model, name)
+            dead = await self.dead_letters(model=model, environment=name, limit=1)
+        except CallError as error:
+            if error.status is None:
+                raise
+            return None  # the store is away, or the key does not reach that far
+        return {
+            "queued": depth["num_queued_requests"],
+            "in_progress": depth["num_in_progress_requests"],
+            "dead_letters": bool(dead),
+        }
+
+
+def _given(**fields: str | None) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _part(name: str) -> str:
+    """A name as one part of a path, whatever it has in it."""
+    return quote(name, safe="")
 
 
 def _target(model: str, environment: str) -> str:
     named = environment in _NAMED_TARGETS
-    target = environment if named else f"environments/{quote(environment)}"
-    return f"/models/{quote(model)}/{target}"
-
-
-def _refusal(status: int, body: bytes) -> CallError:
-    try:
-        found = json.loads(body)
-        sentence = found["error"]
-        if isinstance(sentence, dict):  # OpenAI's shape
-            sentence = sentence["message"]
-    except (ValueError, KeyError, TypeError):
-        return CallError(f"{status}: {body[:300].decode(errors='replace')}", status=status)
-    return CallError(f"{status}: {sentence}", status=status, body=found)
+    target = environment if named else f"environments/{_part(environment)}"
+    return f"/models/{_part(model)}/{target}"

@@ -3,9 +3,9 @@
     python -m orchestrator.supervisor NAME
 
 reads the plan that `orchestrator.cluster.start` left in the cluster's folder,
-starts Ray and Serve below itself, reports how far it came in the cluster's
-record, waits for SIGTERM or SIGINT, and ends everything that it started. The
-settings of Ray Serve are in its environment already: they are read when ray is
+starts the embedded store where the cluster has one, Ray and Serve below itself,
+reports how far it came in the cluster's record, waits for SIGTERM or SIGINT, and
+ends everything that it started, the store last. The settings of Ray Serve are in its environment already: they are read when ray is
 imported, which is why that happens late and only here.
 """
 
@@ -24,9 +24,11 @@ from typing import Any
 
 import msgspec
 
-from orchestrator import cluster_record, processes
+from orchestrator import cluster_record, cluster_store, processes
 from orchestrator.cluster_record import ClusterError, ClusterRecord, Phase
 from orchestrator.cluster_settings import TOKEN_VARIABLE
+from orchestrator.store.embedded import EmbeddedServerError
+from orchestrator.store_keeper import StoreKeeper
 
 log = logging.getLogger("orchestrator.supervisor")
 
@@ -50,6 +52,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     record: ClusterRecord
     serve: dict[str, Any]
+    embedded_store: bool
     cpus: int
     gpus: int | None
     node_ip: str | None
@@ -70,6 +73,7 @@ class Supervisor:
         self._started: set[processes.ProcessId] = set()
         self._stop = threading.Event()
         self._client: Any = None
+        self._store: StoreKeeper | None = None
 
     def run(self) -> int:
         """The whole life of the cluster; the exit status."""
@@ -95,6 +99,8 @@ class Supervisor:
 
     def _start(self) -> None:
         self._report(phase=Phase.STARTING)
+        self._start_store()
+        self._proceed()
         import ray  # noqa: PLC0415  # reads its settings when imported
 
         ray.init(
@@ -114,6 +120,18 @@ class Supervisor:
         self._deploy()
         self._await_ready()
         self._report(phase=Phase.READY)
+
+    def _start_store(self) -> None:
+        """Start the embedded store; its address is in the environment that Ray inherits."""
+        if not self._plan.embedded_store:
+            return
+        run_directory = Path(self._record.run_directory)
+        self._store = StoreKeeper(cluster_store.embedded_server(self._record.name, run_directory))
+        try:
+            self._store.start()
+        except EmbeddedServerError as error:
+            raise ClusterError(str(error)) from error
+        self._survey()
 
     def _deploy(self) -> None:
         from ray import serve  # noqa: PLC0415
@@ -160,7 +178,7 @@ class Supervisor:
             cluster_record.write_processes(self._record.name, self._started)
 
     def _end(self) -> None:
-        """End Serve and Ray in order, then whatever of them is left, by id."""
+        """End Serve, Ray and the store in order, then whatever of them is left, by id."""
         log.info("ending")
         self._survey()
         if self._record.phase is not Phase.FAILED:
@@ -172,6 +190,8 @@ class Supervisor:
             self._end_in_order()
         except Exception:  # the rest is ended by id all the same
             log.exception("Ray did not end in order")
+        if self._store is not None:
+            self._store.end()
         overdue.cancel()
         left = self._started | leftovers(self._record) | processes.descendants(os.getpid())
         left = {process for process in left - {self._record.supervisor} if processes.alive(process)}

@@ -4,15 +4,10 @@
 config; `json_schema` describes the file to editors.
 """
 
-from orchestrator.config.compiling import (
-    application_name,
-    compile_serve,
-    environment_settings,
-    replica_spec,
-    routing_table,
-)
+from orchestrator.config.compiling import compile_serve, environment_settings, replica_spec
 from orchestrator.config.loading import load, load_text
 from orchestrator.config.problems import ConfigError, Problem
+from orchestrator.config.routing import application_name, routing_table
 from orchestrator.config.schema import Config, json_schema
 
 __all__ = [

@@ -8,27 +8,25 @@ changes, so only what a replica is made from stands there.
 
 from __future__ import annotations
 
-import hashlib
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.config.deployment import CommandRunner, Deployment, PythonRunner
-from orchestrator.config.environment import LONGEST_TIMEOUT_SECONDS, Environment, Queue
-from orchestrator.config.problems import ConfigError, Path, Problem, dotted
-from orchestrator.config.section import GIGABYTE, MEGABYTE
-from orchestrator.config.substitution import secret_of
+from orchestrator.config.environment import LONGEST_TIMEOUT_SECONDS
+from orchestrator.config.routing import application_name, queue_bounds, routing_table
+from orchestrator.config.section import GIGABYTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path as FilePath
 
-    from orchestrator.config.cluster import ApiKey
+    from orchestrator.config.deployment import Deployment
+    from orchestrator.config.environment import Environment
     from orchestrator.config.schema import Config, Model
 
 DISTRIBUTION: Final = "orchestrator-serve"
-PYTHON_PREDICT_PATH: Final = "/predict"
 
 _UNLIMITED: Final = 100_000
-"""Calls at once to a router or a queue: they bound requests themselves."""
+"""Calls at once to a router, a dispatcher or a queue: they bound requests themselves."""
 
 _SURGE_PERCENT: Final = 25
 _HEALTH_PERIOD_S: Final = 1
@@ -43,48 +41,35 @@ _QUEUE_SHUTDOWN_S: Final = 5
 """A queue always has calls open that wait for news, and nothing to lose."""
 
 
-def compile_serve(config: Config, env: Mapping[str, str]) -> dict[str, Any]:
+_PUT_BACK_S: Final = 10
+"""Time for a dispatcher to put back what it ran, and to end (see `dispatcher.application`)."""
+
+
+def compile_serve(
+    config: Config, env: Mapping[str, str], *, results_folder: FilePath | None = None
+) -> dict[str, Any]:
     """A cluster as a `ServeDeploySchema` dict, JSON-able.
 
     Args:
         config: a loaded config.
         env: environment variables, for the secrets of API keys. Only their
-            SHA-256 gets into the result; environment variables of a model stay
-            references.
+            SHA-256 gets into the result; environment variables of a model, and
+            that of the store's address, stay references.
+        results_folder: for large results where the config names no place for them;
+            None: they are kept in the store.
 
     Raises:
         ConfigError: a key's variable is not set, or holds no usable secret.
     """
+    table = routing_table(config, env, results_folder=results_folder)
     return {
         "proxy_location": "HeadOnly",
         "http_options": {"host": config.cluster.host, "port": config.cluster.port},
-        "applications": [_router(config, env), *_environments(config)],
-    }
-
-
-def application_name(model: str, environment: str) -> str:
-    """Name of the Serve application of an environment."""
-    return f"{model}.{environment}"
-
-
-def routing_table(config: Config, env: Mapping[str, str]) -> dict[str, Any]:
-    """What routers know: models, environments with their limits, API keys.
-
-    Raises:
-        ConfigError: a key's variable is not set, or holds no usable secret.
-    """
-    models: dict[str, Any] = {
-        name: {
-            "environments": {
-                environment: _route(name, environment, model) for environment in model.environments
-            }
-        }
-        for name, model in config.models.items()
-    }
-    return {
-        "models": models,
-        "max_body_bytes": int(config.router.max_body_megabytes * MEGABYTE),
-        "auth": {"keys": _keys(config, env)} if config.auth.enabled else None,
+        "applications": [
+            _router(config, table),
+            _dispatcher(config, table),
+            *_environments(config),
+        ],
     }
 
 
@@ -98,7 +83,8 @@ def environment_settings(name: str, environment: str, model: Model) -> dict[str,
         "environment": environment,
         "deployment": settings.deployment,
         "slots": deployment.concurrency,
-        "queue": _queue(settings.queue) | {"async_share": settings.queue.async_share_percent / 100},
+        "queue": queue_bounds(settings.queue)
+        | {"async_share": settings.queue.async_share_percent / 100},
         "autoscaling": {
             "policy": autoscaling.policy,
             "min_replica": autoscaling.min_replica,
@@ -141,7 +127,7 @@ def replica_spec(name: str, environment: str, model: Model) -> dict[str, Any]:
     }
 
 
-def _router(config: Config, env: Mapping[str, str]) -> dict[str, Any]:
+def _router(config: Config, table: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": "router",
         "route_prefix": "/",
@@ -159,7 +145,29 @@ def _router(config: Config, env: Mapping[str, str]) -> dict[str, Any]:
                 "graceful_shutdown_timeout_s": config.router.drain_seconds
                 + config.longest_request_seconds,
                 "graceful_shutdown_wait_loop_s": _SHUTDOWN_POLL_S,
-                "user_config": routing_table(config, env),
+                "user_config": table,
+            }
+        ],
+    }
+
+
+def _dispatcher(config: Config, table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": "dispatcher",
+        "route_prefix": None,
+        "import_path": "orchestrator.dispatcher.application:build_app",
+        "args": {"version": _version(), "grace_s": config.dispatcher.drain_seconds},
+        "logging_config": _LOGGING,
+        "deployments": [
+            {
+                "name": "Dispatcher",
+                "num_replicas": config.dispatcher.replicas,
+                "max_ongoing_requests": _UNLIMITED,
+                "ray_actor_options": {"num_cpus": 0.1},
+                "health_check_period_s": _HEALTH_PERIOD_S,
+                "graceful_shutdown_timeout_s": config.dispatcher.drain_seconds + _PUT_BACK_S,
+                "graceful_shutdown_wait_loop_s": _SHUTDOWN_POLL_S,
+                "user_config": table,
             }
         ],
     }
@@ -241,70 +249,3 @@ def _actor_options(deployment: Deployment) -> dict[str, Any]:
     if resources.accelerator_type is not None:
         options["accelerator_type"] = resources.accelerator_type
     return options
-
-
-def _route(name: str, environment: str, model: Model) -> dict[str, Any]:
-    settings = model.environments[environment]
-    runner = model.deployments[settings.deployment].runner
-    timeouts, retry = settings.timeouts, settings.retry
-    return {
-        "application": application_name(name, environment),
-        "deployment": settings.deployment,
-        "runner": runner.type,
-        "predict_path": _predict_path(runner),
-        "autoscaling": settings.autoscaling.model_dump(),
-        "queue": _queue(settings.queue),
-        "timeouts": {
-            "park_s": timeouts.park_seconds,
-            "predict_s": timeouts.predict_seconds,
-            "first_byte_s": timeouts.first_byte_seconds,
-            "chunk_gap_s": timeouts.chunk_gap_seconds,
-        },
-        "retry": {
-            "initial_s": retry.initial_milliseconds / 1000,
-            "factor": retry.factor,
-            "max_s": retry.max_seconds,
-            "total_s": retry.total_seconds,
-            "connection_attempts": retry.connection_attempts,
-            "budget_ratio": retry.budget_percent / 100,
-            "budget_window_s": retry.budget_window_seconds,
-        },
-    }
-
-
-def _predict_path(runner: PythonRunner | CommandRunner) -> str:
-    return runner.predict_path if isinstance(runner, CommandRunner) else PYTHON_PREDICT_PATH
-
-
-def _queue(queue: Queue) -> dict[str, Any]:
-    return {
-        "policy": queue.policy,
-        "max_requests": queue.max_requests,
-        "max_bytes": int(queue.max_megabytes * MEGABYTE),
-        "aging_s": queue.aging_seconds,
-        "handover_s": queue.handover_milliseconds / 1000,
-        "keep_s": queue.keep_seconds,
-        "lease_s": queue.lease_seconds,
-    }
-
-
-def _keys(config: Config, env: Mapping[str, str]) -> dict[str, Any]:
-    keys, problems = {}, []
-    for prefix, key in config.auth.keys.items():
-        path: Path = ("auth", "keys", prefix, "secret")
-        try:
-            keys[prefix] = _key(key, env)
-        except ValueError as error:
-            problems.append(Problem(config.cluster.name, None, dotted(path), str(error)))
-    if problems:
-        raise ConfigError(problems)
-    return keys
-
-
-def _key(key: ApiKey, env: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "sha256": hashlib.sha256(secret_of(key.secret, env).encode()).hexdigest(),
-        "scopes": list(key.scopes),
-        "models": key.models,
-        "environments": key.environments,
-    }

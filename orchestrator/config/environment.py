@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
+from orchestrator.config.asynchronous import AsyncRequests
 from orchestrator.config.section import Name, Section
 
 LONGEST_TIMEOUT_SECONDS: Final = 3600
@@ -172,3 +173,6 @@ class Environment(Section):
     queue: Queue = Field(default_factory=Queue, description="Waiting, its order and bounds.")
     timeouts: Timeouts = Field(default_factory=Timeouts, description="Time limits.")
     retry: Retry = Field(default_factory=Retry, description="Retries on another replica.")
+    async_requests: AsyncRequests = Field(
+        default_factory=AsyncRequests, description="Requests that are accepted to run later."
+    )

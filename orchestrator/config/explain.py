@@ -105,6 +105,8 @@ def _got(finding: _Finding) -> str | None:
 
 
 def _may_be_secret(path: Path) -> bool:
+    if path in {("store",), ("results", "url")}:  # a password may stand in a URL
+        return True
     if path[:2] == ("auth", "keys"):
         return path[3:4] not in {("scopes",), ("models",), ("environments",)}
     return "environment_variables" in path
@@ -125,7 +127,8 @@ def _sentence(message: str) -> str:
 def _range(finding: _Finding) -> str:
     """The range of a number, such as `must be at least 1 and at most 3600`."""
     low = high = ""
-    for mark in finding.field.metadata if finding.field else ():
+    of_field = finding.field.metadata if finding.field else ()
+    for mark in (*of_field, *getattr(finding.annotation, "__metadata__", ())):
         if isinstance(mark, annotated_types.Ge):
             low = f"at least {mark.ge}"
         elif isinstance(mark, annotated_types.Gt):
@@ -161,6 +164,11 @@ def _text(finding: _Finding) -> str:
     return "must be text" + (" (put it in quotes)" if scalar else "")
 
 
+def _own(finding: _Finding) -> str:
+    """The rule of a validator of ours."""
+    return str(finding.details["ctx"]["error"])
+
+
 def _pattern(finding: _Finding) -> str:
     return PATTERN_RULES[finding.details["ctx"]["pattern"]]
 
@@ -180,6 +188,8 @@ _RULES: Final[dict[str, str | Callable[[_Finding], str]]] = {
     "string_pattern_mismatch": _pattern,
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
+    "too_long": lambda finding: f"must have at most {finding.details['ctx']['max_length']} items",
+    "value_error": _own,
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",

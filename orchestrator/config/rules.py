@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from pydantic import ValidationError
 
-from orchestrator.config.cluster import Auth, Cluster, is_loopback
+from orchestrator.config.asynchronous import AsyncRequests
+from orchestrator.config.cluster import Auth, Cluster, Router, is_loopback
 from orchestrator.config.deployment import (
     PORT_PLACEHOLDER,
     CommandRunner,
@@ -27,7 +28,7 @@ from orchestrator.config.environment import (
 )
 from orchestrator.config.problems import Path, listed, shown, suggestion
 from orchestrator.config.schema import PRODUCTION
-from orchestrator.config.section import Section
+from orchestrator.config.section import KILOBYTE, MEGABYTE, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,33 @@ def check(data: Any) -> Iterator[Broken]:
     cluster = _valid(Cluster, root.get("cluster"))
     yield from _auth(root, cluster, models)
     for name, model in models.items():
-        yield from _model(_mapping(model), ("models", name), cluster)
+        path: Path = ("models", name)
+        yield from _model(_mapping(model), path, cluster)
+        for environment, settings in _mapping(_mapping(model).get("environments")).items():
+            here: Path = (*path, "environments", environment, "async_requests")
+            yield from _async_requests(_mapping(settings), here, root)
+
+
+def _async_requests(
+    environment: dict[str, Any], path: Path, root: dict[str, Any]
+) -> Iterator[Broken]:
+    settings = _valid(AsyncRequests, environment.get("async_requests", {}))
+    if settings is None:
+        return
+    body = settings.max_body_kilobytes * KILOBYTE
+    router = _valid(Router, root.get("router", {}))
+    given = "max_body_kilobytes" in settings.model_fields_set  # the default gives way
+    for limit, name in (
+        (router.max_body_megabytes if router is not None else body, "router.max_body_megabytes"),
+        (settings.max_megabytes, "max_megabytes"),
+    ):
+        if given and body > limit * MEGABYTE:
+            rule = f"must be at most {name} ({limit:g} MB)"
+            yield (*path, "max_body_kilobytes"), rule, f"{settings.max_body_kilobytes:g}"
+    most, of_key = settings.max_requests, settings.max_requests_per_key
+    if of_key is not None and of_key > most:
+        rule = f"must be at most max_requests ({most})"
+        yield (*path, "max_requests_per_key"), rule, str(of_key)
 
 
 def _model(model: dict[str, Any], path: Path, cluster: Cluster | None) -> Iterator[Broken]:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from orchestrator.config.asynchronous import Dispatcher, Results, Webhooks
 from orchestrator.config.cluster import Auth, Cluster, Router
 from orchestrator.config.deployment import Deployment
 from orchestrator.config.environment import Environment
 from orchestrator.config.section import Name, NonEmpty, Section
+from orchestrator.config.store_address import EMBEDDED, store_address
 
 PRODUCTION = "production"
+
+LONGEST_POLL_SECONDS = 60.0
+"""How long a caller may wait for an asynchronous request to end (`?wait=`)."""
+
+StoreAddress = Annotated[str, AfterValidator(store_address)]
 
 
 class Model(Section):
@@ -34,15 +41,39 @@ class Config(Section):
     cluster: Cluster = Field(description="Where the cluster listens and what it offers.")
     router: Router = Field(default_factory=Router, description="The front door.")
     auth: Auth = Field(default_factory=Auth, description="Who may call.")
+    store: StoreAddress = Field(
+        default=EMBEDDED,
+        description=(
+            "What holds asynchronous requests: embedded, a private server that `orchestrator up` "
+            "starts with its data in the cluster's state directory; or the address of a Redis or "
+            "Valkey server (redis://, rediss://, unix://, "
+            "redis+sentinel://host1:26379,host2:26379/master/0); or ${NAME}, an environment "
+            "variable that holds such an address, as one with a password must be. Where "
+            "`orchestrator up` does not start the cluster, embedded stands for "
+            "${ORCHESTRATOR_STORE_URL}, which must then be set on every node."
+        ),
+    )
+    dispatcher: Dispatcher = Field(
+        default_factory=Dispatcher, description="What runs asynchronous requests."
+    )
+    results: Results = Field(
+        default_factory=Results, description="Results of asynchronous requests."
+    )
+    webhooks: Webhooks = Field(
+        default_factory=Webhooks, description="How ends of asynchronous requests are reported."
+    )
     models: dict[Name, Model] = Field(min_length=1, description="The models, by name.")
 
     @property
     def longest_request_seconds(self) -> float:
-        """The longest that any request may take: waiting for a slot, then running."""
+        """The longest that any call may take: waiting for a slot, then running; or a long poll."""
         return max(
-            environment.timeouts.park_seconds + environment.timeouts.predict_seconds
-            for model in self.models.values()
-            for environment in model.environments.values()
+            LONGEST_POLL_SECONDS,
+            *(
+                environment.timeouts.park_seconds + environment.timeouts.predict_seconds
+                for model in self.models.values()
+                for environment in model.environments.values()
+            ),
         )
 
 

@@ -2,7 +2,7 @@
 
 Types are strict (`"8000"` is not a number), unknown fields are refused, and a
 section cannot change after it was loaded. One megabyte is 1,000,000 bytes, one
-gigabyte 1,000,000,000.
+gigabyte 1,000,000,000; one kilobyte, where limits of the API count in it, 1,024.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+KILOBYTE: Final = 1024
 MEGABYTE: Final = 1_000_000
 GIGABYTE: Final = 1_000_000_000
 

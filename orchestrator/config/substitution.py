@@ -1,7 +1,8 @@
 """`${NAME}` in the config: only for secrets, only where listed here.
 
 The config keeps the references. API keys are resolved when the config is
-compiled, environment variables of a model in the replica's own process.
+compiled, environment variables of a model in the replica's own process, and the
+store's address in the processes that connect to it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.config.problems import Path, Problem, shown
+from orchestrator.config.store_address import variable_of, wrong_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,11 +52,13 @@ def check(document: Document, env: Mapping[str, str]) -> Iterator[Problem]:
             yield from _check_secret(document, path, text, env)
         elif _is_environment_variable(path):
             yield from _check_variable(document, path, text, env)
+        elif path == ("store",):
+            yield from _check_store(document, path, text, env)
         else:
             yield document.problem(
                 path,
-                "${...} is replaced only in auth.keys.<prefix>.secret and in a deployment's "
-                "environment_variables; write the value itself",
+                "${...} is replaced only in auth.keys.<prefix>.secret, in store and in a "
+                "deployment's environment_variables; write the value itself",
                 shown(text),
             )
 
@@ -78,6 +82,21 @@ def _check_variable(
     missing = [name for name in _REFERENCE.findall(text) if name not in env]
     if missing:
         yield document.problem(path, _not_set(*missing))
+
+
+def _check_store(
+    document: Document, path: Path, text: str, env: Mapping[str, str]
+) -> Iterator[Problem]:
+    name = variable_of(text)
+    if name is None:  # the schema's to refuse
+        return
+    if name not in env:
+        yield document.problem(path, _not_set(name))
+        return
+    problem = wrong_with(env[name])
+    if problem is not None:
+        rule = f"environment variable {name} must hold the address of a store: {problem}"
+        yield document.problem(path, rule)
 
 
 def _not_set(*names: str) -> str:

@@ -70,6 +70,12 @@ def test_from_a_file_to_an_answer_and_back_to_nothing(orchestrator: Shell) -> No
     assert "cold start" not in warm.stderr
     assert orchestrator.row("echo/production")[1:4] == ["ACTIVE", "v1", "1/1"]
 
+    later = orchestrator("call", "echo", "--data", '{"hello": "later"}', "--async", "--wait")
+    assert json.loads(later.stdout) == {"hello": "later"}
+    assert "SUCCEEDED" in later.stderr
+    request_id = later.stderr.splitlines()[0]
+    assert request_id in orchestrator("requests", "list").stdout
+
     assert orchestrator("wake", "llm").stdout == "llm/production: waking up\n"
     stream = orchestrator("call", "llm", "--data", '{"prompt": "hi", "stream": true}', "--stream")
     assert stream.stdout.rstrip().endswith("data: [DONE]")
@@ -101,6 +107,11 @@ def test_the_tour_shows_every_step_and_leaves_nothing(orchestrator: Shell) -> No
         "40 requests at once",
         "kill -9 of a replica",
         "back to zero",
+        "handed over to a sleeping model; kill -9 of what runs it",
+        "both signatures fit",
+        "SUCCEEDED in attempt 2, reported 1 time",
+        "the dead letter, the replay",
+        "0 dead letters left",
         "0 left",
         "the whole tour took",
     ):

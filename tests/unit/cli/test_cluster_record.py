@@ -58,6 +58,26 @@ def test_a_damaged_record_counts_as_none(state_directory: Path) -> None:
     assert cluster_record.read("alpha") is None
 
 
+def test_a_file_among_the_clusters_is_passed_over(state_directory: Path) -> None:
+    (state_directory / "notes.txt").write_text("not a cluster")
+    (state_directory / "empty").mkdir()
+    cluster_record.write(a_record())
+    assert cluster_record.read_all() == [a_record()]
+    assert cluster_record.read("notes.txt") is None
+
+
+@pytest.mark.parametrize("in_the_way", ["state", "state/alpha"])
+def test_a_file_where_the_clusters_folder_should_be_is_named(
+    state_directory: Path, monkeypatch: pytest.MonkeyPatch, in_the_way: str
+) -> None:
+    file = state_directory / in_the_way
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("not a folder")
+    monkeypatch.setenv("ORCHESTRATOR_STATE_DIR", str(state_directory / "state"))
+    with pytest.raises(ClusterError, match=f"cannot make the folder {state_directory}/state/alpha"):
+        cluster_record.make_folder("alpha")
+
+
 def test_a_record_of_another_boot_is_not_running_whatever_has_its_pid_now() -> None:
     assert a_record(supervisor=running()).running
     assert not a_record(supervisor=running(), boot="another").running

@@ -76,7 +76,8 @@ def test_compile_prints_what_serve_deploy_reads(tmp_path: Path) -> None:
 
     compiled = yaml.safe_load(run("compile", a_file(tmp_path)).stdout)
     applications = ServeDeploySchema.model_validate(compiled).applications
-    assert [application.name for application in applications] == ["router", "echo.production"]
+    names = [application.name for application in applications]
+    assert names == ["router", "dispatcher", "echo.production"]
 
 
 def test_schema_is_json() -> None:
@@ -91,9 +92,54 @@ def test_up_names_the_taken_port_and_who_holds_it(tmp_path: Path, taken_port: in
     assert "cluster.port" in result.stderr
 
 
+def test_up_is_refused_before_anything_starts_while_the_store_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+) -> None:
+    monkeypatch.setenv("STORE", f"redis://me:s3cret@127.0.0.1:{unused_tcp_port}/0")
+    file = Path(a_file(tmp_path))
+    file.write_text("store: ${STORE}\n" + file.read_text())
+    result = run("up", str(file))
+    assert result.exit_code == cli.REFUSED
+    assert f"the store at redis://me@127.0.0.1:{unused_tcp_port}/0" in result.stderr
+    assert "environment variable STORE" in result.stderr
+    assert "s3cret" not in result.output
+    assert run("down").stdout == "nothing is running\n"
+
+
+def test_up_is_refused_while_what_writes_the_results_is_not_installed(tmp_path: Path) -> None:
+    file = Path(a_file(tmp_path))
+    file.write_text("results: {url: 'gs://bucket'}\n" + file.read_text())
+    result = run("up", str(file))
+    assert result.exit_code == cli.REFUSED
+    assert "results.url: gs:// needs a library more" in result.stderr
+
+
+def test_up_names_a_file_that_is_where_its_state_should_be(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("not a folder")
+    result = run("up", a_file(tmp_path))
+    assert result.exit_code == cli.REFUSED
+    assert f"cannot make the folder {tmp_path / 'state' / 'example'}" in result.stderr
+
+
 def test_down_without_a_cluster_has_nothing_to_do() -> None:
     result = run("down")
     assert (result.exit_code, result.stdout) == (0, "nothing is running\n")
+
+
+def test_what_a_cluster_that_ended_had_accepted_is_kept_until_it_is_discarded(
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "state" / "example" / "store"
+    results = data.with_name("results")
+    for folder in (data, results):
+        folder.mkdir(parents=True)
+    refused = run("down", "--name", "example")
+    assert refused.exit_code == cli.REFUSED
+    assert data.exists()
+    done = run("down", "--name", "example", "--discard")
+    assert (done.exit_code, done.stdout) == (0, "example: stopped, its data deleted\n")
+    assert not data.exists()
+    assert not results.exists()
 
 
 def test_down_of_an_unknown_cluster_is_refused() -> None:

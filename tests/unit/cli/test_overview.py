@@ -32,9 +32,25 @@ def rendered(environments: list[dict[str, Any]]) -> str:
 
 def test_an_environment_is_one_row() -> None:
     found = {"name": "production", "model": "m", "status": "ACTIVE", "deployment": "v1"}
-    text = rendered([found | {"live": live()}])
+    later = {"queued": 3, "in_progress": 0, "dead_letters": False}
+    text = rendered([found | {"live": live(), "async": later}])
     (row,) = [line for line in text.splitlines() if "m/production" in line]
-    assert row.split() == ["m/production", "ACTIVE", "v1", "1/3", "4", "4", "2.50", "s", "loading"]
+    assert row.split() == [
+        *("m/production", "ACTIVE", "v1", "1/3", "4", "4", "2.50", "s"),
+        *("3", "queued", "loading"),
+    ]
+
+
+def test_what_cannot_be_told_of_asynchronous_requests_is_a_question_mark() -> None:
+    found = {"name": "production", "model": "m", "status": "ACTIVE", "deployment": "v1"}
+    (row,) = [line for line in rendered([found]).splitlines() if "m/production" in line]
+    assert row.split()[-1] == "?"
+
+
+def test_a_reason_with_brackets_is_told_as_it_is() -> None:
+    broken = live(status="UNHEALTHY", reason="load() raised KeyError: [/weights]")
+    found = {"name": "production", "model": "m", "status": "UNHEALTHY", "live": broken}
+    assert "KeyError: [/weights]" in rendered([found])
 
 
 def test_an_environment_whose_queue_does_not_answer_is_shown_all_the_same() -> None:

@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 
 from orchestrator.config import ConfigError, Problem, load_text
 
-ENV = {"SECRET": "0123456789abcdef"}
+ENV = {"SECRET": "0123456789abcdef", "STORE": "redis://store:6379"}
 FULL: dict[str, Any] = {
     "cluster": {"name": "any", "host": "127.0.0.1", "gpus": 2},
     "router": {"replicas": 1},
+    "store": "${STORE}",
+    "dispatcher": {"replicas": 1},
+    "results": {"url": "s3://bucket"},
+    "webhooks": {"allowed_networks": ["10.0.0.0/8"], "retry_seconds": [1, 2]},
     "auth": {
         "enabled": True,
         "keys": {"app": {"secret": "${SECRET}", "scopes": ["inference"], "models": ["m"]}},
@@ -37,6 +41,7 @@ FULL: dict[str, Any] = {
                     "queue": {"policy": "reject_on_full"},
                     "timeouts": {"park_seconds": 3},
                     "retry": {"factor": 2},
+                    "async_requests": {"max_requests_per_key": 3, "max_body_kilobytes": 2},
                 }
             },
         }
@@ -72,7 +77,9 @@ def problems_of(text: str) -> list[Problem]:
     return []
 
 
-words = st.sampled_from(["type", "class", "python", "${SECRET}", "${", "m", "production", "name"])
+words = st.sampled_from(
+    ["type", "class", "python", "${SECRET}", "${STORE}", "${", "://", "m", "production", "name"]
+)
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | words | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),

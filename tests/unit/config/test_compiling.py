@@ -2,7 +2,9 @@ import copy
 import hashlib
 import json
 from typing import Any
+from unittest.mock import ANY
 
+import msgspec
 import pytest
 from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import (
@@ -13,9 +15,11 @@ from ray.serve.schema import (
 )
 
 from orchestrator.config import ConfigError, compile_serve
+from orchestrator.router.table import decode
 
 SECRET = "0123456789abcdef"
-ENV = {"APP_SECRET": SECRET, "TOKEN": "t0p-secret-token"}
+STORE = "redis://user:s3cret@store:6379/0"
+ENV = {"APP_SECRET": SECRET, "TOKEN": "t0p-secret-token", "STORE_URL": STORE}
 FULL = """\
 cluster: {name: full, host: 0.0.0.0, port: 9000}
 router: {replicas: 2, max_body_megabytes: 1.5, drain_seconds: 3}
@@ -23,6 +27,10 @@ auth:
   enabled: true
   keys:
     app: {secret: "${APP_SECRET}", scopes: [inference, manage], models: [llm]}
+store: ${STORE_URL}
+dispatcher: {replicas: 3, lease_seconds: 20}
+results: {url: "s3://bucket/results", keep_hours: 2, inline_kilobytes: 64}
+webhooks: {allowed_networks: [10.1.0.0/16], retry_seconds: [1, 2.5]}
 models:
   llm:
     deployments:
@@ -38,6 +46,7 @@ models:
         queue: {max_megabytes: 2, handover_milliseconds: 20}
         timeouts: {park_seconds: 30, predict_seconds: 40, first_byte_seconds: 5}
         retry: {initial_milliseconds: 250}
+        async_requests: {max_requests: 50, max_requests_per_key: 5, run_seconds: 900}
       development: {deployment: v1}
 """
 
@@ -45,6 +54,16 @@ models:
 @pytest.fixture
 def compiled(loaded):
     return compile_serve(loaded(FULL, ENV), ENV)
+
+
+def application(compiled: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(each for each in compiled["applications"] if each["name"] == name)
+
+
+def table(compiled: dict[str, Any]) -> dict[str, Any]:
+    [router] = application(compiled, "router")["deployments"]
+    found: dict[str, Any] = router["user_config"]
+    return found
 
 
 def test_serve_accepts_the_result(compiled):
@@ -73,13 +92,14 @@ def test_listener_and_applications(compiled):
     assert compiled["proxy_location"] == "HeadOnly"
     assert [(app["name"], app["route_prefix"]) for app in compiled["applications"]] == [
         ("router", "/"),
+        ("dispatcher", None),
         ("llm.production", None),
         ("llm.development", None),
     ]
 
 
 def test_routers_get_limits_and_hashed_keys_in_place(compiled):
-    [router] = compiled["applications"][0]["deployments"]
+    [router] = application(compiled, "router")["deployments"]
     assert router["num_replicas"] == 2
     assert router["graceful_shutdown_timeout_s"] == 3 + 1200 + 1200
     assert router["user_config"]["max_body_bytes"] == 1_500_000
@@ -96,8 +116,7 @@ def test_routers_get_limits_and_hashed_keys_in_place(compiled):
 
 
 def test_route_of_an_environment(compiled):
-    table = compiled["applications"][0]["deployments"][0]["user_config"]
-    assert table["models"]["llm"]["environments"]["production"] == {
+    assert table(compiled)["models"]["llm"]["environments"]["production"] == {
         "application": "llm.production",
         "deployment": "v1",
         "runner": "command",
@@ -132,11 +151,85 @@ def test_route_of_an_environment(compiled):
             "budget_ratio": 0.2,
             "budget_window_s": 10,
         },
+        "asynchronous": {
+            "max_requests": 50,
+            "max_bytes": 1_024_000_000,
+            "max_requests_per_key": 5,
+            "max_body_bytes": 262_144,
+            "run_s": 900,
+            "aging_s": 60,
+        },
+        "slots": 8,
+        "max_replica": 4,
     }
 
 
+def test_dispatchers_are_told_what_routers_are_told(compiled):
+    dispatcher = application(compiled, "dispatcher")
+    assert dispatcher["import_path"] == "orchestrator.dispatcher.application:build_app"
+    [deployment] = dispatcher["deployments"]
+    assert deployment["name"] == "Dispatcher"
+    assert deployment["num_replicas"] == 3
+    assert deployment["user_config"] == table(compiled)
+
+
+def test_a_dispatcher_that_is_ended_has_time_to_put_back_what_it_ran(compiled):
+    dispatcher = application(compiled, "dispatcher")
+    [deployment] = dispatcher["deployments"]
+    assert dispatcher["args"]["grace_s"] == 10
+    assert deployment["graceful_shutdown_timeout_s"] >= 10 + 10
+
+
+def test_store_results_and_webhooks(compiled):
+    found = table(compiled)
+    assert found["store"] == "${STORE_URL}"
+    assert found["lease_s"] == 20
+    assert found["results"] == {
+        "url": "s3://bucket/results",
+        "keep_s": 2 * 3600,
+        "inline_bytes": 64 * 1024,
+        "max_bytes": 100_000_000,
+    }
+    assert found["webhooks"] == {
+        "allow_http": False,
+        "allowed_networks": ["10.1.0.0/16"],
+        "timeout_s": 10,
+        "per_host": 16,
+        "schedule_s": [1, 2.5],
+        "dead_letter_s": 30 * 86_400,
+    }
+
+
+def test_routers_read_what_is_compiled(compiled):
+    read = json.loads(msgspec.json.encode(decode(table(compiled))))
+    assert read == table(compiled) | {"models": ANY, "auth": ANY}
+    route = read["models"]["llm"]["environments"]["production"]
+    assert route == table(compiled)["models"]["llm"]["environments"]["production"]
+
+
+def test_by_default_the_store_is_the_one_that_the_cluster_brings(loaded, small, tmp_path):
+    config = loaded(small)
+    folder = tmp_path / "results"
+    started_by_us = table(compile_serve(config, {}, results_folder=folder))
+    assert started_by_us["store"] == "${ORCHESTRATOR_STORE_URL}"
+    assert started_by_us["results"]["url"] == f"file://{folder}"
+    assert started_by_us["results"]["inline_bytes"] == 1024 * 1024
+
+
+def test_without_a_folder_results_of_every_size_are_kept_in_the_store(loaded, small):
+    results = table(compile_serve(loaded(small), {}))["results"]
+    assert results["url"] == ""
+    assert results["inline_bytes"] == results["max_bytes"] == 100_000_000
+
+
+def test_a_submission_is_never_larger_than_what_a_router_takes(loaded, small):
+    compiled = compile_serve(loaded(f"router: {{max_body_megabytes: 0.1}}\n{small}"), {})
+    [route] = table(compiled)["models"]["echo"]["environments"].values()
+    assert route["asynchronous"]["max_body_bytes"] == 100_000
+
+
 def test_settings_of_a_queue(compiled):
-    queue = compiled["applications"][1]["deployments"][0]
+    queue = application(compiled, "llm.production")["deployments"][0]
     assert queue["name"] == "Queue"
     settings = queue["user_config"]
     assert settings["queue"]["async_share"] == 0.1
@@ -163,7 +256,7 @@ def test_settings_of_a_queue(compiled):
 
 
 def test_replica_gets_its_resources_and_time_to_drain(compiled):
-    replica = compiled["applications"][1]["deployments"][1]
+    replica = application(compiled, "llm.production")["deployments"][1]
     assert replica["ray_actor_options"] == {
         "num_cpus": 2,
         "num_gpus": 1,
@@ -180,20 +273,20 @@ def test_replica_gets_its_resources_and_time_to_drain(compiled):
 def test_no_secret_gets_into_the_result(compiled):
     text = json.dumps(compiled)
     assert not any(secret in text for secret in ENV.values())
-    variables = compiled["applications"][1]["args"]["replica"]["environment_variables"]
+    variables = application(compiled, "llm.production")["args"]["replica"]["environment_variables"]
     assert variables == {"TOKEN": "${TOKEN}"}
 
 
 def test_target_defaults_to_the_deployments_concurrency(compiled):
-    settings = compiled["applications"][2]["deployments"][0]["user_config"]
+    settings = application(compiled, "llm.development")["deployments"][0]["user_config"]
     assert settings["autoscaling"]["concurrency_target"] == 8
 
 
 def test_without_auth_there_are_no_keys(loaded, small):
     compiled = compile_serve(loaded(small), {})
-    table = compiled["applications"][0]["deployments"][0]["user_config"]
-    assert table["auth"] is None
-    assert table["models"]["echo"]["environments"]["production"]["predict_path"] == "/predict"
+    assert table(compiled)["auth"] is None
+    [route] = table(compiled)["models"]["echo"]["environments"].values()
+    assert route["predict_path"] == "/predict"
 
 
 def test_secret_that_went_away_since_loading_is_an_error(loaded):
@@ -226,6 +319,11 @@ def restarting(compiled: dict[str, Any]) -> str:
         ("initial_milliseconds: 250", "initial_milliseconds: 300"),
         ("scopes: [inference, manage]", "scopes: [inference]"),
         ("max_body_megabytes: 1.5", "max_body_megabytes: 2"),
+        ("lease_seconds: 20", "lease_seconds: 30"),
+        ("dispatcher: {replicas: 3", "dispatcher: {replicas: 4"),
+        ("keep_hours: 2", "keep_hours: 3"),
+        ("retry_seconds: [1, 2.5]", "retry_seconds: [1, 3]"),
+        ("run_seconds: 900", "run_seconds: 1000"),
         ("concurrency: 8", "concurrency: 8\n        startup: {timeout_seconds: 600}"),
     ],
 )

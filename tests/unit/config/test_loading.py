@@ -247,3 +247,83 @@ def test_file_is_named_as_it_was_given(tmp_path, small):
     with pytest.raises(ConfigError) as caught:
         load(path, {})
     assert caught.value.errors[0].file == str(path)
+
+
+def test_store_may_be_a_reference_which_stays_one(loaded, small):
+    config = loaded("store: ${STORE}\n" + small, {"STORE": "redis://me:s3cret@host:6379/1"})
+    assert config.store == "${STORE}"
+
+
+def test_store_whose_variable_is_not_set(refused, small):
+    [problem] = refused("store: ${STORE}\n" + small)
+    assert str(problem) == (
+        "cluster.yaml:1: store: environment variable STORE is not set; "
+        "set it before loading this file"
+    )
+
+
+def test_store_whose_variable_holds_no_address_is_refused_without_showing_it(refused, small):
+    [problem] = refused("store: ${STORE}\n" + small, {"STORE": "http://me:s3cret@host"})
+    assert problem.rule.startswith("environment variable STORE must hold the address of a store")
+    assert "s3cret" not in str(problem)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "redis://:s3cret@host:6379",
+        "rediss://me:s3cret@host",
+        "redis://host?password=s3cret",
+        "redis+sentinel://:s3cret@h1,h2/master",
+        "x${STORE}s3cret",
+        "[s3cret]",
+    ],
+)
+def test_password_of_a_store_in_the_file_is_refused_without_being_shown(refused, small, written):
+    [problem] = refused(f"store: {written}\n{small}", {"STORE": "redis://host"})
+    assert problem.path == "store"
+    assert "s3cret" not in str(problem)
+
+
+def test_password_of_a_store_belongs_into_a_variable(refused, small):
+    [problem] = refused("store: redis://:s3cret@host\n" + small)
+    assert "must be ${NAME}, the name of an environment variable" in problem.rule
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("allowed_networks", "[10.0.0.1/8]", "did you mean 10.0.0.0/8?"),
+        ("allowed_networks", "[example.com]", "must be a range of IP addresses such as 10.0.0.0/8"),
+        ("retry_seconds", "[]", "must not be empty"),
+        ("retry_seconds", "[5, -1]", "must be at least 0 and at most 604800"),
+        ("timeout_seconds", "60", "must be more than 0 and at most 20"),
+    ],
+)
+def test_webhooks_that_cannot_be(refused, small, field, value, rule):
+    [problem] = refused(f"webhooks: {{{field}: {value}}}\n{small}")
+    assert problem.path.startswith(f"webhooks.{field}")
+    assert rule in problem.rule
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("https://example.com/results", "URL of a folder that results can be written to"),
+        ("/var/results", "URL of a folder that results can be written to"),
+        ("memory://results", "URL of a folder that results can be written to"),
+        ("file://results", "with three slashes: file:///shared/folder"),
+        ("s3:///folder", "must name a folder or a bucket"),
+        ("s3://key:s3cret@bucket/folder", "AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+def test_place_that_no_result_can_be_read_from(refused, small, url, rule):
+    [problem] = refused(f'results: {{url: "{url}"}}\n{small}')
+    assert problem.path == "results.url"
+    assert rule in problem.rule
+    assert "s3cret" not in str(problem)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/a/b", "file:///srv/results", "gs://b"])
+def test_place_for_results(loaded, small, url):
+    assert loaded(f'results: {{url: "{url}"}}\n{small}').results.url == url

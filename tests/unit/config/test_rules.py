@@ -138,6 +138,36 @@ def test_device_variables_are_rays_to_set(refused, small):
     assert "Ray assigns the devices" in refused(text)[0].rule
 
 
+@pytest.mark.parametrize(
+    ("limits", "field", "rule"),
+    [
+        (
+            "max_body_kilobytes: 99000",
+            "max_body_kilobytes",
+            "must be at most router.max_body_megabytes (100 MB)",
+        ),
+        (
+            "max_body_kilobytes: 256, max_megabytes: 0.1",
+            "max_body_kilobytes",
+            "must be at most max_megabytes (0.1 MB)",
+        ),
+        (
+            "max_requests: 5, max_requests_per_key: 6",
+            "max_requests_per_key",
+            "must be at most max_requests (5)",
+        ),
+    ],
+)
+def test_bounds_of_async_requests_that_could_never_be_reached(refused, small, limits, field, rule):
+    [problem] = refused(with_environment(small, f"async_requests: {{{limits}}}"))
+    assert problem.path == f"{PRODUCTION}.async_requests.{field}"
+    assert problem.rule == rule
+
+
+def test_small_bounds_need_no_smaller_body_beside_them(loaded, small):
+    assert loaded(with_environment(small, "async_requests: {max_megabytes: 0.1}"))
+
+
 def test_one_mistake_does_not_hide_another(refused, small):
     text = with_deployment(
         with_environment(small, "autoscaling: {min_replica: 2}, queue: {max_requests: 0}"),

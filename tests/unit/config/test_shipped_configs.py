@@ -15,7 +15,7 @@ FILES = sorted(CONFIGS.glob("**/*.yaml"))
 def variables(path: Path) -> dict[str, str]:
     """A value for each variable that a file refers to."""
     names = re.findall(r"\$\{(\w+)\}", path.read_text(encoding="utf-8"))
-    return dict.fromkeys(names, "0123456789abcdef")
+    return dict.fromkeys(names, "0123456789abcdef") | {"STORE_URL": "rediss://:s3cret@store"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -23,6 +23,7 @@ def test_file_loads_and_compiles(path):
     env = variables(path)
     compiled = compile_serve(load(path, env), env)
     ServeDeploySchema.model_validate(compiled)
+    assert "s3cret" not in str(compiled)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -47,6 +48,19 @@ def test_quickstart_wants_more_replicas_than_it_has_gpus():
     autoscaling = config.models["worker"].environments["production"].autoscaling
     assert config.cluster.gpus is not None
     assert autoscaling.max_replica > config.cluster.gpus
+
+
+def test_quickstart_may_call_receivers_on_this_machine_only():
+    webhooks = load(CONFIGS / "quickstart.yaml", {}).webhooks
+    assert webhooks.allow_http
+    assert webhooks.allowed_networks == ["127.0.0.0/8"]
+
+
+def test_production_survives_the_loss_of_any_one_process_of_ours():
+    path = CONFIGS / "production.yaml"
+    config = load(path, variables(path))
+    assert config.store != "embedded"
+    assert min(config.router.replicas, config.dispatcher.replicas) >= 2
 
 
 def test_there_are_files_to_test():

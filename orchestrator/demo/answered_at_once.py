@@ -1,9 +1,4 @@
-"""The tour of `orchestrator demo`: what the system does, each step with its times.
-
-It goes by the models of `configs/quickstart.yaml`: `llm` (two seconds to load,
-OpenAI-compatible) and `worker` (two slots a replica, half a second a request,
-more replicas wanted than there are logical GPUs).
-"""
+"""Requests whose callers wait: cold starts, streams, the queue, a kill, back to zero."""
 
 import asyncio
 import signal
@@ -12,21 +7,19 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-import psutil
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.markup import escape
 
-from orchestrator import cluster, overview, processes
-from orchestrator.cluster_record import ClusterError, ClusterRecord
+from orchestrator import overview, processes
+from orchestrator.cluster_record import ClusterError
+from orchestrator.demo.tour import ENVIRONMENT, POLL_SECONDS, SLEEPER, WORKER, Tour, table
 from orchestrator.http_client import Answer, CallError, ClusterClient
 from orchestrator.overview import milliseconds
 
-SLEEPER, WORKER, ENVIRONMENT = "llm", "worker", "production"
 QUEUED_REQUESTS = 40
 KILLED_REQUESTS = 16
 
-_POLL_SECONDS = 0.25
 _ROW_SECONDS = 1.0
 _SCALE_DOWN_SECONDS = 60.0
 _CHAT = {
@@ -36,63 +29,24 @@ _CHAT = {
 }
 
 
-def show(plan: cluster.ClusterPlan, console: Console, api_key: str | None) -> None:
-    """Start the cluster of `plan`, show the tour on `console`, end the cluster.
-
-    Raises:
-        ClusterError: it could not be started or ended, or lacks the tour's models.
-        CallError: a request of the tour failed.
-    """
-    applications = {application["name"] for application in plan.serve["applications"]}
-    for model in (SLEEPER, WORKER):
-        if f"{model}.{ENVIRONMENT}" not in applications:
-            raise ClusterError(f'the tour needs the model "{model}"; see configs/quickstart.yaml')
-    begun = time.perf_counter()
-    console.rule("a cluster from one file")
-    with console.status(f"starting {plan.name} from {plan.config_path} …"):
-        record = cluster.start(plan, detach=False)
-    console.print(f"{record.url} ready after {milliseconds(time.perf_counter() - begun)}")
-    try:
-        asyncio.run(_tour(record, console, api_key))
-    finally:
-        console.rule("stop")
-        stopping = time.perf_counter()
-        started = processes.descendants_of(record.supervisor) | {record.supervisor}
-        with console.status("stopping …"):
-            cluster.stop(record.name)
-        left = sum(processes.alive(process) for process in started)
-        console.print(
-            f"{len(started)} processes ended, {left} left, "
-            f"after {milliseconds(time.perf_counter() - stopping)}"
-        )
-    console.print(f"the whole tour took {milliseconds(time.perf_counter() - begun)}")
-
-
-async def _tour(record: ClusterRecord, console: Console, api_key: str | None) -> None:
-    async with ClusterClient(record.url, api_key) as client:
-        await _cold_and_warm(client, console)
-        await _stream(client, console)
-        await _queue_and_scale(client, console)
-        await _kill_a_replica(client, console, record)
-        await _back_to_zero(client, console)
-
-
-async def _cold_and_warm(client: ClusterClient, console: Console) -> None:
+async def cold_and_warm(tour: Tour) -> None:
+    """The first request wakes a model, the second finds it awake."""
+    client, console = tour.client, tour.console
     console.rule("a request to a sleeping model, and the same again")
     cold = await client.post("/v1/chat/completions", _CHAT)
     live = (await client.environment(SLEEPER, ENVIRONMENT))["live"]
     warm = await client.post("/v1/chat/completions", _CHAT)
-    table = _table("request", "status", "answered in", "in the queue", "cold start")
+    shown = table("request", "status", "answered in", "in the queue", "cold start")
     for name, answer in (("first, no replica", cold), ("second, warm", warm)):
-        table.add_row(
+        shown.add_row(
             name,
             str(answer.status),
             milliseconds(answer.seconds),
             milliseconds(answer.waited_seconds),
             "yes" if answer.cold_start else "no",
         )
-    console.print(table)
-    stages = _table("stage of the cold start", "took")
+    console.print(shown)
+    stages = table("stage of the cold start", "took")
     reported: dict[str, float] = live["replicas"][0]["stages"]
     before = max(cold.waited_seconds - sum(reported.values()), 0.0)
     for stage, seconds in {"placed, process started": before, **reported}.items():
@@ -100,59 +54,68 @@ async def _cold_and_warm(client: ClusterClient, console: Console) -> None:
     console.print(stages)
 
 
-async def _stream(client: ClusterClient, console: Console) -> None:
+async def stream(tour: Tour) -> None:
+    """The chunks of an answer come as the model makes them."""
+    client, console = tour.client, tour.console
     console.rule("a stream, chunk by chunk")
     answer = await client.post("/v1/chat/completions", _CHAT | {"stream": True})
     gaps = answer.gaps_seconds
-    table = _table("first chunk after", "chunks", "median gap", "longest gap", "whole")
-    table.add_row(
+    shown = table("first chunk after", "chunks", "median gap", "longest gap", "whole")
+    shown.add_row(
         milliseconds(answer.first_chunk_seconds),
         str(len(answer.chunk_seconds)),
         milliseconds(statistics.median(gaps)) if gaps else "",
         milliseconds(max(gaps)) if gaps else "",
         milliseconds(answer.seconds),
     )
-    console.print(table)
+    console.print(shown)
 
 
-async def _queue_and_scale(client: ClusterClient, console: Console) -> None:
+async def queue_and_scale(tour: Tour) -> None:
+    """More requests than slots wait, and more replicas start."""
+    client, console = tour.client, tour.console
     console.rule(f"{QUEUED_REQUESTS} requests at once, 2 slots a replica")
     requests = asyncio.gather(*_requests(client, QUEUED_REQUESTS))
-    table = _table("after", "waiting", "running", "ready", "desired", "note")
+    shown = table("after", "waiting", "running", "ready", "desired", "note")
     begun = time.perf_counter()
     seen, shown_at = None, 0.0
-    with Live(table, console=console, auto_refresh=False) as screen:
+    with Live(shown, console=console, auto_refresh=False) as screen:
         while not requests.done():
             live = (await client.environment(WORKER, ENVIRONMENT))["live"]
             ready, desired = overview.ready_replicas(live), live["desired"]
             after = time.perf_counter() - begun
             if (ready, desired) != seen or after - shown_at >= _ROW_SECONDS:
                 seen, shown_at = (ready, desired), after
-                row = (live["waiting"], live["in_use"], ready, desired, overview.note(live))
-                table.add_row(milliseconds(after), *map(str, row))
-                screen.update(table, refresh=True)
-            await asyncio.wait([requests], timeout=_POLL_SECONDS)
+                note = escape(overview.note(live))
+                row = (live["waiting"], live["in_use"], ready, desired, note)
+                shown.add_row(milliseconds(after), *map(str, row))
+                screen.update(shown, refresh=True)
+            await asyncio.wait([requests], timeout=POLL_SECONDS)
     console.print()
     _print_outcomes(console, await requests)
 
 
-async def _kill_a_replica(client: ClusterClient, console: Console, record: ClusterRecord) -> None:
+async def kill_a_replica(tour: Tour) -> None:
+    """What ran on a replica that dies runs on another one."""
+    client, console = tour.client, tour.console
     console.rule("kill -9 of a replica in the middle of requests")
     requests = asyncio.gather(*_requests(client, KILLED_REQUESTS))
     victim = None
     while not requests.done() and victim is None:
         live = (await client.environment(WORKER, ENVIRONMENT))["live"]
         if live["in_use"]:
-            victim = _a_replica_process(record)
+            victim = tour.replica_process(f"{WORKER}.{ENVIRONMENT}:Replica")
         else:
-            await asyncio.wait([requests], timeout=_POLL_SECONDS)
+            await asyncio.wait([requests], timeout=POLL_SECONDS)
     if victim is None or not processes.send(victim, signal.SIGKILL):
         raise ClusterError("found no replica at work to kill")
     console.print(f"killed process {victim.pid} with {live['in_use']} requests running")
     _print_outcomes(console, await requests)
 
 
-async def _back_to_zero(client: ClusterClient, console: Console) -> None:
+async def back_to_zero(tour: Tour) -> None:
+    """Models without requests are put to sleep."""
+    client, console = tour.client, tour.console
     console.rule("back to zero")
     begun = time.perf_counter()
     awake = {SLEEPER, WORKER}
@@ -164,7 +127,7 @@ async def _back_to_zero(client: ClusterClient, console: Console) -> None:
                     awake.discard(model)
                     after = milliseconds(time.perf_counter() - begun)
                     console.print(f"{model}: {found['status']} after {after}")
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
     if awake:
         raise ClusterError(f"{', '.join(sorted(awake))} did not scale to zero")
 
@@ -182,35 +145,15 @@ def _requests(client: ClusterClient, count: int) -> list[Coroutine[Any, Any, Ans
 def _print_outcomes(console: Console, outcomes: list[Answer | CallError]) -> None:
     answers = [outcome for outcome in outcomes if isinstance(outcome, Answer)]
     failures = [outcome for outcome in outcomes if isinstance(outcome, CallError)]
-    table = _table("answered", "failed", "tried again", "median", "slowest")
+    shown = table("answered", "failed", "tried again", "median", "slowest")
     times = [answer.seconds for answer in answers]
-    table.add_row(
+    shown.add_row(
         str(len(answers)),
         str(len(failures)),
         str(sum(answer.attempts > 1 for answer in answers)),
         milliseconds(statistics.median(times)) if times else "",
         milliseconds(max(times)) if times else "",
     )
-    console.print(table)
+    console.print(shown)
     if failures:
         raise failures[0]
-
-
-def _a_replica_process(record: ClusterRecord) -> processes.ProcessId | None:
-    """A process of this cluster that is a replica of the worker; Ray names them so."""
-    title = f"ray::ServeReplica:{WORKER}.{ENVIRONMENT}:Replica"
-    for process in sorted(processes.descendants_of(record.supervisor), key=lambda p: p.pid):
-        try:
-            command = " ".join(psutil.Process(process.pid).cmdline())
-        except psutil.NoSuchProcess:
-            continue
-        if command.startswith(title):
-            return process
-    return None
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column)
-    return table

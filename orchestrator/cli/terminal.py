@@ -1,0 +1,77 @@
+"""What all commands share: where they print, what they refuse, which cluster they mean."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator import cluster
+from orchestrator.cluster_record import ClusterError
+from orchestrator.config import ConfigError
+from orchestrator.http_client import CallError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+REFUSED = 2
+FAILED = 1
+
+_UNBOUNDED_COLUMNS = 10_000
+
+File = Annotated[Path, typer.Argument(help="The YAML file that declares the cluster.")]
+Model = Annotated[str, typer.Argument(help="Name of the model.")]
+Environment = Annotated[str, typer.Option("--env", help="Environment of the model.")]
+Name = Annotated[
+    str | None, typer.Option(help="Name of the cluster; may be left out while only one runs.")
+]
+Url = Annotated[
+    str | None, typer.Option(help="Where the cluster listens, if it was not started here.")
+]
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn what a user can put right into a sentence on standard error and exit status 2."""
+    try:
+        yield
+    except CallError as error:
+        err.print(f"error: {error}", style="red", markup=False)
+        # The server said no: not the same as not having been asked.
+        raise typer.Exit(REFUSED if error.status is None else FAILED) from error
+    except (ConfigError, ClusterError) as error:
+        err.print(f"error: {error}", style="red", markup=False)
+        raise typer.Exit(REFUSED) from error
+
+
+def show_table(table: Table) -> None:
+    """Print a table; where no person looks on, as wide as it wants to be."""
+    if out.is_terminal:
+        out.print(table)
+    else:
+        Console(highlight=False, width=_UNBOUNDED_COLUMNS).print(table)
+
+
+def show_json(value: Any) -> None:
+    """Print a JSON value for people and programs alike."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def api_key() -> str | None:
+    """The key that calls are made with, `prefix.secret`, out of the environment."""
+    return os.environ.get("ORCHESTRATOR_API_KEY")
+
+
+def address(name: str | None, url: str | None) -> str:
+    """Where the cluster that is meant listens.
+
+    Raises:
+        ClusterError: it does not run, or the choice is not clear.
+    """
+    return url if url is not None else cluster.select(name).url
