@@ -1,51 +1,70 @@
 """``python -m tests.benchmarks``: measure, show, and fail on a missed service level.
 
-Exit codes: 0 every service level holds, 1 one is missed, 2 the benchmark could not run,
-130 it was interrupted.
+Two parts: ``predict`` beside other model servers, ``async`` beside job queues. Exit codes: 0
+every service level holds, 1 one is missed, 2 the benchmark could not run, 130 it was interrupted.
 """
 
-import json
 import signal
+from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
 
-from tests.benchmarks.machine import describe_machine
+from tests.benchmarks import predict, report
+from tests.benchmarks.asynchronous import benchmark as asynchronous
+from tests.benchmarks.asynchronous import report as asynchronous_report
+from tests.benchmarks.asynchronous.metrics import JOBS, Amounts
+from tests.benchmarks.asynchronous.suite import SYSTEMS
+from tests.benchmarks.asynchronous.suite import Plan as AsyncPlan
+from tests.benchmarks.asynchronous.systems.base import System
 from tests.benchmarks.peers.base import PROJECT, Peer, PeerError
-from tests.benchmarks.plot import draw
 from tests.benchmarks.profile import profile
-from tests.benchmarks.report import Report, as_json, as_markdown, print_report, put_between_markers
-from tests.benchmarks.service_levels import missed, verdicts
-from tests.benchmarks.suite import PEERS, Plan, Suite
-from tests.benchmarks.summary import summarise
-from tests.benchmarks.wrk import LoadGeneratorError, find_wrk, wrk_version
+from tests.benchmarks.service_levels import Verdict, missed
+from tests.benchmarks.suite import PEERS, Plan
+from tests.benchmarks.wrk import LoadGeneratorError, find_wrk
 
 RESULTS = PROJECT / ".bench"
-NAMES = ", ".join(peer.name for peer in PEERS)
+README = PROJECT / "README.md"
+# Ours is in both parts, once in this list.
+NAMES = list(dict.fromkeys([*(one.name for one in PEERS), *(one.name for one in SYSTEMS)]))
 EXIT_MISSED = 1
 EXIT_FAILED = 2
 EXIT_INTERRUPTED = 130
 
+SystemT = TypeVar("SystemT", type[Peer], type[System])
 app = typer.Typer(add_completion=False, pretty_exceptions_show_locals=False)
 console = Console()
 
 
+class Part(StrEnum):
+    """What can be measured on its own."""
+
+    PREDICT = "predict"
+    ASYNC = "async"
+
+
 @app.command()
 def benchmark(  # noqa: PLR0917  # typer's options, given by name only
+    only: Annotated[Part | None, typer.Option(help="Only this part.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Visits to each system.")] = 5,
-    seconds: Annotated[float, typer.Option(min=1, help="Length of one measurement.")] = 3,
-    connections: Annotated[list[int], typer.Option(help="Open connections; repeatable.")] = [  # noqa: B006  # typer copies it
+    seconds: Annotated[float, typer.Option(min=1, help="predict: length of one measurement.")] = 3,
+    connections: Annotated[
+        list[int], typer.Option(help="predict: open connections; repeatable.")
+    ] = [  # noqa: B006  # typer copies it
         1,
         16,
         64,
     ],
+    jobs: Annotated[int, typer.Option(min=64, help="async: jobs in one batch.")] = JOBS,
     system: Annotated[
-        list[str] | None, typer.Option(help=f"Only this one; repeatable. One of: {NAMES}.")
+        list[str] | None,
+        typer.Option(help=f"Only this one; repeatable. One of: {', '.join(NAMES)}."),
     ] = None,
     contended: Annotated[
-        bool, typer.Option(help="Also measure ours with more connections than slots.")
+        bool, typer.Option(help="predict: also measure ours with more connections than slots.")
     ] = True,
     output: Annotated[Path, typer.Option(help="Folder for the results.")] = RESULTS,
     update_readme: Annotated[
@@ -53,40 +72,71 @@ def benchmark(  # noqa: PLR0917  # typer's options, given by name only
     ] = False,
     profile_system: Annotated[
         str | None,
-        typer.Option("--profile", help="Only record where this system's time goes (py-spy)."),
+        typer.Option("--profile", help="Only record where this model server's time goes (py-spy)."),
     ] = None,
 ) -> None:
-    """Measure our predict against other model servers, one system at a time."""
+    """Measure ours beside other model servers and job queues, one system at a time."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        chosen = choose(system if profile_system is None else [profile_system])
-        plan = Plan(chosen, sorted(connections), rounds, seconds, contended)
         wrk = find_wrk()
+        predict_plan = Plan(
+            [] if only == Part.ASYNC else choose(system),
+            sorted(connections),
+            rounds,
+            seconds,
+            contended,
+        )
+        async_plan = AsyncPlan(
+            [] if only == Part.PREDICT else among(SYSTEMS, system), rounds, Amounts(jobs)
+        )
+        if update_readme:
+            # Before minutes of measuring, not after them.
+            require_readme_blocks(predict_plan, async_plan)
         prepare_folder(output)
         if profile_system is not None:
-            profile(chosen[0], wrk, output, tell)
+            profile(choose_one(profile_system), wrk, output, tell)
             return
-        report = measure(plan, wrk, output)
-        text = as_markdown(report)
-        write(report, text, output)
-        if update_readme:
-            readme = PROJECT / "README.md"
-            readme.write_text(
-                put_between_markers(readme.read_text(encoding="utf-8"), text), encoding="utf-8"
-            )
+        levels: list[Verdict] = []
+        if predict_plan.systems:
+            levels += run_predict(predict_plan, wrk, output, update_readme=update_readme)
+        if async_plan.systems:
+            levels += run_async(async_plan, wrk, output, update_readme=update_readme)
     except KeyboardInterrupt as interrupt:
         console.print("interrupted; everything that was started has been ended", style="red")
         raise typer.Exit(EXIT_INTERRUPTED) from interrupt
     except (PeerError, LoadGeneratorError, ValueError, OSError) as error:
         console.print(f"benchmark failed: {error}", style="red", markup=False)
         raise typer.Exit(EXIT_FAILED) from error
-    print_report(console, report)
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"written to {output}: latest.json, latest.md, latest.png")
-    if failures := missed(list(report.levels)):
+    if failures := missed(levels):
         console.print(f"{len(failures)} service level(s) missed", style="bold red")
         raise typer.Exit(EXIT_MISSED)
+
+
+def run_predict(plan: Plan, wrk: str, output: Path, *, update_readme: bool) -> Sequence[Verdict]:
+    """The part beside model servers: measured, written and shown; returns its levels."""
+    seen = predict.measure(plan, wrk, output, tell)
+    text = report.as_markdown(seen)
+    predict.write(seen, text, output)
+    if update_readme:
+        put_into_readme(text, report.README_BLOCK)
+    report.print_report(console, seen)
+    tell(text)
+    tell(f"written to {output}: latest.json, latest.md, latest.png")
+    return seen.levels
+
+
+def run_async(plan: AsyncPlan, wrk: str, output: Path, *, update_readme: bool) -> Sequence[Verdict]:
+    """The part beside job queues: measured, written and shown; returns its levels."""
+    seen = asynchronous.measure(plan, wrk, output, tell)
+    text = asynchronous_report.as_markdown(seen)
+    asynchronous.write(seen, text, output)
+    if update_readme:
+        put_into_readme(text, asynchronous_report.README_BLOCK)
+    asynchronous_report.print_report(console, seen)
+    tell(text)
+    tell(f"written to {output}: async.json, async.md")
+    return seen.levels
 
 
 def tell(line: str) -> None:
@@ -94,45 +144,44 @@ def tell(line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def choose(names: list[str] | None) -> list[type[Peer]]:
-    """The systems of these names, all without any; raises ``ValueError`` for an unknown one."""
-    known = {peer.name: peer for peer in PEERS}
-    if unknown := [name for name in names or [] if name not in known]:
-        raise ValueError(f"unknown system {unknown[0]!r}; the known ones are: {NAMES}")
-    return [peer for peer in PEERS if not names or peer.name in names]
+def choose(names: Sequence[str] | None) -> list[type[Peer]]:
+    """The model servers of these names, all without any; raises as ``among`` does."""
+    return among(PEERS, names)
+
+
+def among(systems: Sequence[SystemT], names: Sequence[str] | None) -> list[SystemT]:
+    """Those of these names, all without any; raises ``ValueError`` for a name of neither part."""
+    if unknown := [name for name in names or [] if name not in NAMES]:
+        raise ValueError(f"unknown system {unknown[0]!r}; the known ones are: {', '.join(NAMES)}")
+    return [system for system in systems if not names or system.name in names]
+
+
+def choose_one(name: str) -> type[Peer]:
+    """The model server of this name; raises ``ValueError``."""
+    for system in choose([name]):
+        return system
+    raise ValueError(f"{name} is no model server: only those can be recorded")
+
+
+def require_readme_blocks(predict_plan: Plan, async_plan: AsyncPlan) -> None:
+    """Raise ``ValueError`` where README.md lacks a block that will be put into it."""
+    readme = README.read_text(encoding="utf-8")
+    if predict_plan.systems:
+        report.put_between_markers(readme, "", report.README_BLOCK)
+    if async_plan.systems:
+        report.put_between_markers(readme, "", asynchronous_report.README_BLOCK)
+
+
+def put_into_readme(text: str, block: str) -> None:
+    """Replace a block of README.md; raises ``ValueError`` where it is not there."""
+    old = README.read_text(encoding="utf-8")
+    README.write_text(report.put_between_markers(old, text, block), encoding="utf-8")
 
 
 def prepare_folder(folder: Path) -> None:
     """Make ``folder``, with a file in it that keeps it out of git."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-
-
-def measure(plan: Plan, wrk: str, output: Path) -> Report:
-    """Carry out ``plan``; raises ``PeerError`` or ``LoadGeneratorError``."""
-    machine = describe_machine(wrk_version(wrk))
-    suite = Suite(plan, wrk, output / "logs", tell)
-    suite.prepare()
-    suite.run()
-    summary = summarise(suite.runs)
-    return Report(
-        plan=plan,
-        machine=machine,
-        versions=suite.versions(),
-        runs=suite.runs,
-        idle=suite.idle,
-        summary=summary,
-        levels=verdicts(summary),
-    )
-
-
-def write(report: Report, text: str, output: Path) -> None:
-    """The three result files."""
-    (output / "latest.json").write_text(
-        json.dumps(as_json(report), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    (output / "latest.md").write_text(text, encoding="utf-8")
-    draw(report, output / "latest.png")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 import os
 import platform
+import tempfile
+import time
 from pathlib import Path
+from statistics import median
 
 import psutil
 
@@ -20,6 +23,19 @@ def describe_machine(wrk: str) -> dict[str, str | int | float]:
         "load_average_before": round(os.getloadavg()[0], 2),
         "busy_percent_before": psutil.cpu_percent(interval=2.0),
     }
+
+
+def sync_p50_ms(folder: Path, times: int = 100) -> float:
+    """What it takes to add a little to a file in ``folder`` and sync it, median, in ms."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(times):
+            began = time.perf_counter()
+            os.write(file.fileno(), b"x" * 256)
+            os.fdatasync(file.fileno())
+            seen.append(time.perf_counter() - began)
+    return 1000 * median(seen)
 
 
 def _processor() -> str:

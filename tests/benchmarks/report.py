@@ -21,8 +21,7 @@ from tests.benchmarks.summary import (
 LABELS = {peer.name: peer.label for peer in PEERS}
 Rows = tuple[list[str], list[list[str]]]
 """A table: its header and its rows."""
-README_START = "<!-- benchmark:start -->"
-README_END = "<!-- benchmark:end -->"
+README_BLOCK = "benchmark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,20 +120,25 @@ def print_report(console: Console, report: Report) -> None:
         ("more connections than slots", contended_rows(report)),
         ("service levels", level_rows(report.levels)),
     )
-    for title, (header, rows) in tables:
-        if not rows:
-            continue
-        table = Table(title=title, title_justify="left")
-        for number, column in enumerate(header):
-            table.add_column(column, justify="left" if number == 0 else "right")
-        for row in rows:
-            style = "bold red" if row[-1] == "MISSED" else None
-            table.add_row(*row, style=style)
-        console.print(table)
+    for title, rows in tables:
+        print_table(console, title, rows)
     for system in report.systems:
         console.print(
             f"idle: {LABELS[system]} takes {shown(idle_median(report, system), 1)} % of a core"
         )
+
+
+def print_table(console: Console, title: str, header_and_rows: Rows) -> None:
+    """One table for the terminal, missed levels in red; nothing when it has no rows."""
+    header, rows = header_and_rows
+    if not rows:
+        return
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(header):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*row, style="bold red" if row[-1] == "MISSED" else None)
+    console.print(table)
 
 
 def idle_median(report: Report, system: str) -> float | None:
@@ -176,15 +180,17 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def put_between_markers(text: str, block: str) -> str:
-    """``text`` with ``block`` between its markers; raises ``ValueError`` without them."""
-    if text.count(README_START) != 1 or text.count(README_END) != 1:
-        raise ValueError(
-            f"one {README_START} and one {README_END} are needed, on lines of their own"
-        )
-    before, rest = text.split(README_START)
-    after = rest.split(README_END)[1]
-    return f"{before}{README_START}\n{block.strip()}\n{README_END}{after}"
+def put_between_markers(text: str, block: str, name: str = README_BLOCK) -> str:
+    """``text`` with ``block`` between the markers ``<!-- name:start -->`` and ``:end``.
+
+    Raises ``ValueError`` where they are not there exactly once.
+    """
+    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise ValueError(f"one {start} and one {end} are needed, on lines of their own")
+    before, rest = text.split(start)
+    after = rest.split(end)[1]
+    return f"{before}{start}\n{block.strip()}\n{end}{after}"
 
 
 def as_json(report: Report) -> dict[str, Any]:

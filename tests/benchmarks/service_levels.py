@@ -1,6 +1,5 @@
 """What has to hold, and whether it does. Pure."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from tests.benchmarks.suite import ECHO, OURS, Case
@@ -8,6 +7,7 @@ from tests.benchmarks.summary import COMPARISONS, Summary, latency_ratio, throug
 
 LITSERVE = "litserve"
 RAY_SERVE = "ray_serve"
+LITSERVE_LATENCY = 1.0
 LITSERVE_THROUGHPUT = 1.5
 RAY_SERVE_THROUGHPUT = 15.0
 CONTENDED_SHARE = 0.9
@@ -31,25 +31,24 @@ def verdicts(summary: Summary) -> list[Verdict]:
     """Every service level."""
     echo_1, echo_16 = Case(OURS, ECHO, 1), Case(OURS, ECHO, 16)
     levels = [
-        _judge(
+        at_most(
             "p50 at 1 connection, times LitServe's",
             latency_ratio(summary, echo_1, Case(LITSERVE, ECHO, 1)),
-            "≤ 1",
-            lambda ratio: ratio <= 1,
+            LITSERVE_LATENCY,
         ),
-        _at_least(
+        at_least(
             "throughput at 16 connections, times LitServe's",
             throughput_ratio(summary, echo_16, Case(LITSERVE, ECHO, 16)),
             LITSERVE_THROUGHPUT,
         ),
-        _at_least(
+        at_least(
             "throughput at 16 connections, times Ray Serve's",
             throughput_ratio(summary, echo_16, Case(RAY_SERVE, ECHO, 16)),
             RAY_SERVE_THROUGHPUT,
         ),
     ]
     levels += [
-        _at_least(
+        at_least(
             f"throughput of {comparison.why}",
             throughput_ratio(summary, comparison.contended, comparison.reference),
             CONTENDED_SHARE,
@@ -75,11 +74,13 @@ def missed(levels: list[Verdict]) -> list[Verdict]:
     return [level for level in levels if level.holds is False]
 
 
-def _at_least(statement: str, measured: float | None, bound: float) -> Verdict:
-    return _judge(statement, measured, f"≥ {bound:g}", lambda value: value >= bound)
+def at_least(statement: str, measured: float | None, bound: float, *, digits: int = 2) -> Verdict:
+    """The level that a figure is ``bound`` or more."""
+    holds = None if measured is None else measured >= bound
+    return Verdict(statement, measured, f"≥ {bound:,g}", holds, digits)
 
 
-def _judge(
-    statement: str, measured: float | None, bound: str, holds: Callable[[float], bool]
-) -> Verdict:
-    return Verdict(statement, measured, bound, None if measured is None else holds(measured))
+def at_most(statement: str, measured: float | None, bound: float, *, digits: int = 2) -> Verdict:
+    """The level that a figure is ``bound`` or less."""
+    holds = None if measured is None else measured <= bound
+    return Verdict(statement, measured, f"≤ {bound:,g}", holds, digits)
