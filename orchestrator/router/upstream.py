@@ -224,7 +224,7 @@ class Connection(asyncio.Protocol):
             if self._head_done and self._until_close:
                 # A body without a length ends with its connection.
                 self.complete = True
-            else:
+            elif self._failure is None:
                 self._failure = f"the connection was lost ({exc})" if exc else "it hung up"
         elif self._failure is None:
             self._failure = "it hung up"

@@ -192,6 +192,22 @@ async def test_garbage_is_a_failed_connection(rig: Rig, garbage: bytes) -> None:
     assert rig.echo.released == [("bad", True), ("good", False)]
 
 
+async def test_the_caller_is_told_what_was_wrong_with_the_answer(rig: Rig) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _read_request(reader)
+        writer.write(b"hello\r\n\r\n")
+        await writer.drain()
+
+    rig.configure({"echo": {"production": QUICK}})
+    async with raw_server(serve) as address:
+        for name in ("a", "b", "c"):
+            rig.echo.add(name, address)
+        async with rig.http.post(rig.predict, data=b"{}") as response:
+            body = await response.json()
+    assert response.status == 502
+    assert "not HTTP" in body["detail"]["cause"]
+
+
 async def test_a_kept_connection_that_the_replica_closed_is_replaced(rig: Rig) -> None:
     connections = 0
 
