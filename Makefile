@@ -47,8 +47,9 @@ lint: $(DEV_STAMP) ## ruff, mypy and the import rules
 	$(VENV)/bin/lint-imports
 
 # One run a folder, so that the clusters of one are gone before the next starts its own.
+# Unit tests mostly wait for small servers, so several run at a time.
 test: lint ## lint, then every test
-	$(VENV)/bin/pytest tests/unit
+	$(VENV)/bin/pytest --numprocesses 3 tests/unit
 	$(VENV)/bin/pytest tests/clients
 	$(VENV)/bin/pytest tests/integration
 	$(VENV)/bin/pytest tests/chaos

@@ -89,9 +89,10 @@ def test_it_is_started_again_however_often_it_dies(
 
 
 def test_ended_on_purpose_it_stays_ended_and_nothing_is_left(server: EmbeddedServer) -> None:
+    before = processes.descendants(os.getpid())
     keeper = StoreKeeper(server)
     keeper.start()
-    started = processes.descendants(os.getpid())
+    started = processes.descendants(os.getpid()) - before
     assert server_process(server) in {process.pid for process in started}
     keeper.end()
     assert not processes.wait_gone(started, PATIENCE_S)
