@@ -50,9 +50,11 @@ READ_S: Final = 10.0
 GRACE_S: Final = 5.0
 """How long what is under way has to end when the dispatcher does."""
 
-LOOKED_AT: Final = 300
-"""How many that are due a claim looks at (see `orchestrator.store.deliveries`); if all of them
-are for busy hosts, the next claim looks at those that come after them."""
+AROUND_S: Final = 0.25
+"""How long a busy host may stand in the way before webhooks for others are looked for."""
+
+LET_BY_S: Final = 1.05
+"""After that, what the store put off because all its hosts were busy is due again."""
 
 SOON_S: Final = 10.0
 """Who looks for what is due does so more often than that, and plans ahead; but he does not
@@ -127,7 +129,7 @@ class Deliveries:
         self._rules = rules
         self._loop = asyncio.get_running_loop()
         self._due = asyncio.Event()
-        self._known = 0
+        self._around_at = -math.inf
         self._planned: set[float] = set()
         self._under_way: set[asyncio.Task[None]] = set()
         self._claiming = asyncio.create_task(self._claim_all(), name=f"webhooks {tag}")
@@ -140,7 +142,6 @@ class Deliveries:
     def due(self, count: int) -> None:
         """So many are due, as somebody found who looked."""
         if count:
-            self._known = max(self._known, count)
             self._due.set()
 
     def stir(self) -> None:
@@ -172,13 +173,12 @@ class Deliveries:
                 self._due.set()
 
     async def _claim_while_there_are(self) -> None:
-        looks = 1 + self._known // LOOKED_AT
-        while looks and (room := AT_A_TIME - len(self._under_way)) > 0:
+        while (room := AT_A_TIME - len(self._under_way)) > 0:
+            busy = self._traffic.busy()
+            if busy and not self._may_go_around():
+                return
             # No more than what may be sent even if all of them are for one receiver.
             count = min(room, self._traffic.room())
-            busy = self._traffic.busy()
-            if busy:
-                self._traffic.tell_when_free(self.stir)
             secrets = await self._secrets.current()
             claimed = await self._webhooks.claim(self._tag, count, self._lease_s, busy)
             for delivery in claimed:
@@ -186,10 +186,31 @@ class Deliveries:
                 task = asyncio.create_task(self._deliver(delivery, passage, secrets))
                 self._under_way.add(task)
                 task.add_done_callback(self._ended)
+            if busy:
+                self._went_around(found=bool(claimed))
             if len(claimed) < count:
-                # There are no more, or those that are seen first are all for busy hosts.
-                looks = looks - 1 if busy else 0
-        self._known = 0
+                return
+
+    def _may_go_around(self) -> bool:
+        """Whether to look for webhooks that are not for the hosts that are busy now.
+
+        Not at once: most hosts have room again in no time, and to look past all that is
+        due for a busy one costs the store a while.
+        """
+        now = self._loop.time()
+        self._traffic.tell_when_free(self.stir)
+        if now > self._around_at + AROUND_S:
+            self._around_at = now + AROUND_S
+        if now >= self._around_at:
+            return True
+        self._plan(self._around_at - now)
+        return False
+
+    def _went_around(self, *, found: bool) -> None:
+        self._around_at = self._loop.time() + (0.0 if found else AROUND_S)
+        if not found:
+            self._plan(AROUND_S)
+            self._plan(LET_BY_S)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if len(self._under_way) == AT_A_TIME:

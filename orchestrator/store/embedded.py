@@ -19,6 +19,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import redis
 from redis.backoff import NoBackoff
@@ -61,7 +62,7 @@ class EmbeddedServer:
     @property
     def url(self) -> str:
         """Where it is reached."""
-        return f"unix://{self._socket}"
+        return f"unix://{quote(str(self._socket))}"
 
     @property
     def log(self) -> Path:

@@ -36,8 +36,8 @@ class Event(msgspec.Struct, frozen=True):
 
     Attributes:
         kind: "submitted": this one may be run now; "canceled", "ended": this one was, or
-            did; "delivery": its webhook is due now; "reconnected": news may have been
-            missed, of anything.
+            did; "delivery": its webhook is due, now or at a time that a look finds;
+            "reconnected": news may have been missed, of anything.
         request_id: empty for "reconnected".
     """
 

@@ -24,11 +24,9 @@ HOSTS: Final = 10_000
 RESULT_BYTES: Final = 128 << 20
 """Of results that were read to be sent, in all; a larger one goes alone."""
 
-FULL_S: Final = 1.0
-"""How long a webhook is put off whose receiver has as much under way as may be."""
-
-PROBED_S: Final = 5.0
-"""The same where another webhook finds out at the moment whether the receiver works."""
+BUSY_S: Final = 1.0
+"""How long a webhook is put off that was claimed although its receiver is busy: by somebody
+who did not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +80,16 @@ class Traffic:
         self._bytes_used = 0
         self._bytes_wanted: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    def full(self) -> list[str]:
-        """The hosts that have as much under way as may be."""
-        return [host for host, count in self._under_way.items() if count >= self.per_host]
+    def busy(self) -> list[str]:
+        """The hosts that can take nothing until something that is under way there has ended.
+
+        They have as much as may be, or a single webhook that finds out whether they work.
+        """
+        return [
+            host
+            for host, count in self._under_way.items()
+            if count >= self.per_host or self._probed(host)
+        ]
 
     def room(self) -> int:
         """How many webhooks may come next, whosever they are, without filling a host over."""
@@ -92,7 +97,7 @@ class Traffic:
         return min((room for room in open_hosts if room > 0), default=self.per_host)
 
     def tell_when_free(self, hear: Callable[[], None]) -> None:
-        """Calls `hear`, once, when a host that is full has room."""
+        """Calls `hear`, once, when a host that is busy may not be so any more."""
         self._curious[hear] = None
 
     def enter(self, host: str) -> Passage | Held:
@@ -101,10 +106,11 @@ class Traffic:
         breaker = self._breaker(host)
         wait_s = breaker.wait_s(now)
         if wait_s:
-            probed = breaker.state is BreakerState.HALF_OPEN
-            return Held(min(wait_s, PROBED_S) if probed else wait_s, failing=True)
+            if breaker.state is BreakerState.HALF_OPEN:
+                return Held(BUSY_S, failing=False)
+            return Held(wait_s, failing=True)
         if self._under_way.get(host, 0) >= self.per_host:
-            return Held(FULL_S, failing=False)
+            return Held(BUSY_S, failing=False)
         self._under_way[host] = self._under_way.get(host, 0) + 1
         return Passage(host, breaker.admit(now))
 
@@ -121,6 +127,7 @@ class Traffic:
             self._under_way[host] = count - 1
         breaker = self._breaker(host)
         state, pauses = breaker.state, breaker.pauses
+        was_busy = count >= self.per_host or state is BreakerState.HALF_OPEN
         if alive:
             breaker.succeeded()
         elif alive is None:
@@ -131,7 +138,7 @@ class Traffic:
             logger.warning("webhooks: %s fails and is paused %.0f s", host, breaker.wait_s(now))
         elif alive and state is not BreakerState.CLOSED:
             logger.info("webhooks: %s works again", host)
-        if count >= self.per_host:
+        if was_busy:
             curious, self._curious = self._curious, {}
             for hear in curious:
                 hear()
@@ -166,6 +173,10 @@ class Traffic:
             if not granted.cancelled():
                 self._bytes_used += size
                 granted.set_result(None)
+
+    def _probed(self, host: str) -> bool:
+        breaker = self._breakers.get(host)
+        return breaker is not None and breaker.state is BreakerState.HALF_OPEN
 
     def _breaker(self, host: str) -> Breaker:
         breaker = self._breakers.get(host)

@@ -6,11 +6,8 @@
 -- Returns {ready, deliveries due, until the next or -1, age and priority of the first...}.
 
 local most = tonumber(ARGV[2])
-local more = false
 local function due(index)
-  local ids = redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, most)
-  more = more or #ids == most
-  return ids
+  return redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, most)
 end
 local function known(id)
   if redis.call('EXISTS', request_of(id)) == 1 then return true end
@@ -36,8 +33,9 @@ end
 local old = due(kept)
 if #old > 0 then forget(old) end
 
+-- What is left of the others is still due, and so comes next; of these only this tells.
+local nearest = #old == most and 0 or -1
 local ready, sending = redis.call('ZCARD', queue), redis.call('ZCOUNT', deliveries, '-inf', now)
-local nearest = -1
 local function plan(moment)
   if moment and (nearest < 0 or moment - now < nearest) then nearest = math.max(0, moment - now) end
 end
@@ -47,7 +45,6 @@ end
 plan(redis.call('ZRANGEBYSCORE', deliveries, '(' .. string.format('%.0f', now), '+inf',
   'WITHSCORES', 'LIMIT', 0, 1)[2])
 if ready + sending + redis.call('ZCARD', leases) > 0 then plan(now + ARGV[3]) end
-if more then nearest = 0 end
 
 local seen = { ready, sending, nearest }
 for _, id in ipairs(tonumber(ARGV[1]) > 0 and redis.call('ZRANGE', queue, 0, ARGV[1] - 1) or {}) do

@@ -85,6 +85,9 @@ class Environment:
         if ("input" in fields) == (state in FINAL):
             yield "its input is kept" if "input" in fields else "its input is gone"
         left = self.client.pttl(f"{self.base}request:{request_id}")
+        tries = self.client.pttl(f"{self.base}tries:{request_id}")
+        if tries != -2 and abs(tries - left) > 1000:
+            yield f"its log lives for {tries} ms, it for {left} ms"
         for name in within:
             # Read one after the other, so a moment may lie between.
             if self.client.pttl(self.base + name) < left - 1000:

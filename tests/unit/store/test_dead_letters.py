@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from orchestrator.lifecycle.async_request import AsyncState, WebhookStatus
 from orchestrator.store.records import Backlog
 from tests.unit.store.world import LONG_S, RESULT, WEBHOOK, World, attempt
+
+if TYPE_CHECKING:
+    from tests.unit.store.servers import Server
 
 
 async def test_what_is_given_up_is_a_dead_letter_with_its_reason_and_its_log(world: World):
@@ -46,6 +51,20 @@ async def test_what_is_no_dead_letter_is_none(world: World):
     assert not await world.deliveries.replay(request_id)
     assert not await world.deliveries.drop(request_id)
     assert (await world.record(request_id)).webhook_status is WebhookStatus.PENDING
+
+
+async def test_one_that_vanished_is_none_any_more(world: World, server: Server):
+    request_id = await world.dead_letter()
+    other = await world.dead_letter()
+    base = f"orch:{{{world.tag}}}:"
+    server.client.delete(f"{base}request:{request_id}", f"{base}tries:{request_id}")
+
+    assert await world.deliveries.dead_letter(request_id) is None
+    letters, _ = await world.deliveries.dead_letters(world.tag, limit=10)
+    assert [letter.request_id for letter in letters] == [other]
+    assert not await world.deliveries.replay(request_id)
+    for index in ("kept", "list:SUCCEEDED"):
+        server.client.zrem(base + index, request_id)  # this comes at its time
 
 
 async def test_they_are_listed_newest_first_in_pages(world: World):

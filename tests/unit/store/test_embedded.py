@@ -81,6 +81,19 @@ async def test_it_answers_once_it_is_started(server: EmbeddedServer):
     server.start()  # nothing to do
 
 
+async def test_any_path_is_reached_by_its_url(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("s") / "50% of it? #1"
+    folder.mkdir()
+    server = EmbeddedServer(folder / "data", folder / "socket")
+    server.start()
+    store = Store.open(server.url)
+    try:
+        await store.ping()
+    finally:
+        await store.close()
+        server.end()
+
+
 def test_nobody_else_may_use_its_socket(server: EmbeddedServer):
     socket = Path(server.url.removeprefix("unix://"))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from orchestrator.lifecycle.async_request import AsyncState, ErrorCode, WebhookStatus
 from orchestrator.store.records import Backlog, Depth, Error
 from tests.unit.store.world import BAD, LONG_S, WEBHOOK, World, until
@@ -39,6 +41,20 @@ async def test_a_look_tells_when_the_next_will_expire(world: World):
 
     assert backlog.next_s is not None
     assert 0 < backlog.next_s <= 2.0
+
+
+@pytest.mark.parametrize("work", ["queued", "running", "webhook due"])
+async def test_while_there_is_work_others_may_begin_it_so_a_look_comes_soon(
+    world: World, work: str
+):
+    if work == "webhook due":
+        await world.succeeded(webhook=WEBHOOK)
+    else:
+        await world.submit(max_queue_s=600.0)
+    if work == "running":
+        await world.claim(lease_s=600.0)
+
+    assert (await world.requests.look(world.tag, 0)).next_s == 5.0
 
 
 async def test_one_who_looks_when_told_to_expires_it_in_time(world: World):

@@ -13,7 +13,7 @@ from orchestrator.store import Event, Retention, Store, news
 from orchestrator.store.embedded import EmbeddedServer
 from orchestrator.store.keys import tag_of
 from tests.unit.store.servers import start_alone, valkey
-from tests.unit.store.world import BAD, RESULT, WEBHOOK, Hearer, World, until
+from tests.unit.store.world import BAD, RESULT, WEBHOOK, Hearer, World, attempt, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +72,16 @@ async def test_what_may_run_again_is_heard_of(world: World, hearer: Hearer):
     await world.requests.put_back(request_id, claim.attempt, None, 0.001)
     await until(lambda: world.requests.look(world.tag, 0), lambda backlog: backlog.ready)
     await hearer.until(Event("submitted", request_id))
+
+
+async def test_a_webhook_that_is_to_be_tried_again_is_heard_of(world: World, hearer: Hearer):
+    request_id = await world.succeeded(webhook=WEBHOOK)
+    delivery = await world.delivery()
+    await hearer.until_heard(Event("ended", request_id))
+
+    await world.deliveries.retry(request_id, delivery.attempt, attempt(delivery), 0.0)
+
+    await hearer.until(Event("delivery", request_id))
 
 
 async def test_a_replay_is_heard_of(world: World, hearer: Hearer):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
+
+import pytest
 
 from orchestrator.lifecycle.async_request import AsyncState, AttemptRules
 from orchestrator.store import Retention
@@ -154,6 +157,38 @@ async def test_of_what_was_kept_long_enough_no_trace_is_left(
         assert await world.requests.cancel(request_id) is None
     await until(left, lambda names: not names)
     assert (await world.requests.list(world.tag, limit=10)).records == []
+
+
+async def test_much_that_was_kept_long_enough_is_forgotten_in_several_looks(
+    open_store: Callable[[Retention], Store], server: Server
+):
+    world = World(open_store(Retention(result_s=0.001)))
+    await asyncio.gather(*(world.submit() for _ in range(450)))
+    for claim in await world.requests.claim(world.tag, 450, LONG_S):
+        await world.requests.fail(claim.request_id, claim.attempt, BAD)
+
+    looks = [await world.requests.look(world.tag, 0)]
+    while looks[-1].next_s == 0:
+        looks.append(await world.requests.look(world.tag, 0))
+
+    assert len(looks) == 3
+    assert server.client.dbsize() == 0
+
+
+@pytest.mark.parametrize("where", ["queued", "paused", "running"])
+async def test_a_look_forgets_what_vanished(world: World, server: Server, where: str):
+    request_id = await world.submit(key="abcd", max_queue_s=0.0 if where == "queued" else 60.0)
+    if where != "queued":
+        claim = await world.claim(lease_s=0.0)
+    if where == "paused":
+        await world.requests.put_back(request_id, claim.attempt, BAD, 0.001)
+    server.client.delete(f"orch:{{{world.tag}}}:request:{request_id}")
+
+    async def left() -> int:
+        await world.sweep()
+        return int(server.client.dbsize())
+
+    await until(left, lambda count: count == 0)
 
 
 async def test_a_webhook_that_is_pending_keeps_a_result_beyond_a_short_retention(

@@ -79,19 +79,24 @@ class Dispatchers(RuleBasedStateMachine):
     def run(self, call: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(call)
 
-    @initialize(dispatchers=st.integers(1, 3))
-    def start(self, dispatchers: int) -> None:
+    @initialize(dispatchers=st.integers(1, 3), requests=st.integers(1, 4))
+    def start(self, dispatchers: int, requests: int) -> None:
         self.held = [[] for _ in range(dispatchers)]
         self.stores = [Store.open(self.server.url) for _ in range(dispatchers + 1)]
         self.worlds = [World(store) for store in self.stores[1:]]
         self.world = World(self.stores[0])
+        for number in range(requests):
+            self.a_request_is_accepted(number % 3, 3, number % 2 == 0, "aaaa")
 
-    def a_lease(self, dispatcher: int, which: int) -> tuple[World, str, int] | None:
-        dispatcher %= len(self.held)
-        if not self.held[dispatcher]:
-            return None
-        held = self.held[dispatcher]
-        return (self.worlds[dispatcher], *held[which % len(held)])
+    def a_lease(self, which: int, *, lost: bool) -> tuple[World, str, int] | None:
+        """One of all leases that are held, or of those that were lost; None: there is none."""
+        leases = [
+            (world, name, number)
+            for world, held in zip(self.worlds, self.held, strict=True)
+            for name, number in held
+            if lost == (self.known[name].current != number)
+        ]
+        return leases[which % len(leases)] if leases else None
 
     @rule(
         priority=st.integers(0, 2),
@@ -134,9 +139,9 @@ class Dispatchers(RuleBasedStateMachine):
             known.state, known.current = AsyncState.IN_PROGRESS, claim.attempt
             self.held[dispatcher].append((claim.request_id, claim.attempt))
 
-    @rule(dispatcher=INDEX, which=INDEX, success=st.booleans())
-    def an_attempt_ends(self, dispatcher: int, which: int, success: bool) -> None:
-        lease = self.a_lease(dispatcher, which)
+    @rule(which=INDEX, lost=st.booleans(), success=st.booleans())
+    def an_attempt_ends(self, which: int, lost: bool, success: bool) -> None:
+        lease = self.a_lease(which, lost=lost)
         if lease is None:
             return
         world, request_id, number = lease
@@ -148,23 +153,22 @@ class Dispatchers(RuleBasedStateMachine):
         else:
             changed = self.run(world.requests.fail(request_id, number, BAD))
 
-        assert changed == (known.current == number or ended_so)
-        if known.current == number:
+        assert changed == (not lost or ended_so)
+        if not lost:
             known.end(state)
             self.webhooks |= {request_id} if known.webhook else set()
 
-    @rule(dispatcher=INDEX, which=INDEX, ran=st.booleans(), pause=st.booleans())
-    def an_attempt_is_put_back(self, dispatcher: int, which: int, ran: bool, pause: bool) -> None:
-        lease = self.a_lease(dispatcher, which)
+    @rule(which=INDEX, lost=st.booleans(), ran=st.booleans(), pause=st.booleans())
+    def an_attempt_is_put_back(self, which: int, lost: bool, ran: bool, pause: bool) -> None:
+        lease = self.a_lease(which, lost=lost)
         if lease is None:
             return
         world, request_id, number = lease
         known = self.known[request_id]
         error, pause_s = (BAD if ran else None), (LONG_S if pause else 0.0)
-        changed = self.run(world.requests.put_back(request_id, number, error, pause_s))
 
-        assert changed == (known.current == number)
-        if changed:
+        assert self.run(world.requests.put_back(request_id, number, error, pause_s)) != lost
+        if not lost:
             known.put_back(ran=ran)
             known.paused = pause and known.state is AsyncState.QUEUED
             if known.state.final and known.webhook:
@@ -185,6 +189,12 @@ class Dispatchers(RuleBasedStateMachine):
         held = self.held[dispatcher]
         self.run(self.worlds[dispatcher].requests.renew(self.world.tag, held, 0.0))
         self.lost |= {lease for lease in held if self.known[lease[0]].current == lease[1]}
+
+    @rule(silent=INDEX, dispatcher=INDEX)
+    def another_takes_over(self, silent: int, dispatcher: int) -> None:
+        self.a_dispatcher_is_silent_for_longer_than_its_leases(silent)
+        self.somebody_looks()
+        self.a_dispatcher_claims(dispatcher, 4)
 
     @rule()
     def somebody_looks(self) -> None:
@@ -232,8 +242,10 @@ class Dispatchers(RuleBasedStateMachine):
 
     @invariant()
     def every_request_is_where_it_must_be(self) -> None:
-        for request_id, known in self.known.items():
-            record = self.run(self.world.record(request_id))
+        page = self.run(self.world.requests.list(self.world.tag, limit=200))
+        assert [record.request_id for record in page.records] == [*reversed(self.known)]
+        for record in page.records:
+            known = self.known[record.request_id]
             assert record.state is known.state
             assert record.attempts == known.counted
             assert record.webhook_status is known.hook
@@ -264,8 +276,8 @@ def test_any_order_of_steps_keeps_every_promise(server: Server):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
-            stateful_step_count=25,
+            max_examples=60,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
         ),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.lifecycle.webhook import BreakerRules
 from orchestrator.webhooks import traffic as module
-from orchestrator.webhooks.traffic import PROBED_S, Held, Passage, Traffic
+from orchestrator.webhooks.traffic import BUSY_S, Held, Passage, Traffic
 
 if TYPE_CHECKING:
     import pytest
@@ -40,10 +40,10 @@ def test_a_host_has_no_more_under_way_than_its_bound() -> None:
     held = traffic.enter("a")
     assert isinstance(held, Held)
     assert not held.failing
-    assert traffic.full() == ["a"]
+    assert traffic.busy() == ["a"]
     _enter(traffic, "b")
     traffic.leave(first, alive=True)
-    assert traffic.full() == []
+    assert traffic.busy() == []
     _enter(traffic)
 
 
@@ -64,9 +64,9 @@ def test_the_bound_may_change_while_much_is_under_way() -> None:
     assert traffic.room() == 1
     for passage in passages[:3]:
         traffic.leave(passage, alive=True)
-    assert traffic.full() == ["a"]
+    assert traffic.busy() == ["a"]
     traffic.leave(passages[3], alive=True)
-    assert traffic.full() == []
+    assert traffic.busy() == []
 
 
 def test_who_wants_to_know_is_told_once_that_a_full_host_has_room() -> None:
@@ -88,9 +88,14 @@ def test_a_failing_host_is_left_alone_and_others_are_not() -> None:
     assert traffic.enter("a") == Held(30.0, failing=True)
     _enter(traffic, "b")
     clock.now += 30.0
+    told: list[str] = []
     probe = _enter(traffic)
-    assert traffic.enter("a") == Held(PROBED_S, failing=True)
+    assert traffic.enter("a") == Held(BUSY_S, failing=False)
+    assert traffic.busy() == ["a"]
+    traffic.tell_when_free(lambda: told.append("a"))
     traffic.leave(probe, alive=True)
+    assert told == ["a"]
+    assert traffic.busy() == []
     _enter(traffic)
     _enter(traffic)
 
