@@ -48,7 +48,7 @@ TOLERANT = BreakerRules(failures=1000)
 
 
 class Office:
-    """The deliveries of one environment, and a parent that looks for what is due.
+    """The deliveries of one environment, and, if wanted, a parent that looks for what is due.
 
     Attributes:
         store: its own way to the store.
@@ -64,6 +64,7 @@ class Office:
         traffic: Traffic | None = None,
         results: Any = None,
         policy: ReceiverPolicy | None = None,
+        parent: bool = True,
     ) -> None:
         self.store = Store.open(url)
         self.sender = Sender(policy or ReceiverPolicy(**OPEN), timeout_s=5.0)  # type: ignore[arg-type]
@@ -79,8 +80,9 @@ class Office:
         )
         self._tag = tag
         self._news = asyncio.Event()
-        self._forget = self.store.news.subscribe(tag, self._hear)
-        self._looking = asyncio.create_task(self._look())
+        self._forget = self.store.news.subscribe(tag, self._hear) if parent else bool
+        self._looking = asyncio.create_task(self._look() if parent else asyncio.sleep(0))
+        self.deliveries.stir()
 
     def _hear(self, event: Event) -> None:
         self._news.set()
@@ -126,6 +128,13 @@ class Place:
 
     async def ended(self, url: str, **changes: Any) -> str:
         return await self.world.succeeded(webhook=url, **changes)
+
+    async def many_ended(self, url: str, count: int) -> list[str]:
+        requests, tag = self.store.requests, self.world.tag
+        await asyncio.gather(*(self.world.submit(webhook=url) for _ in range(count)))
+        claims = await requests.claim(tag, count, 60.0)
+        await asyncio.gather(*(requests.succeed(claim.request_id, 1, RESULT) for claim in claims))
+        return [claim.request_id for claim in claims]
 
     async def until(self, request_id: str, status: WebhookStatus) -> Record:
         return await until(
@@ -386,13 +395,16 @@ class Busy:
             self.running -= 1
 
 
-async def test_a_slow_host_has_its_bound_and_holds_up_no_other(place: Place) -> None:
+async def test_a_slow_host_has_its_bound_and_holds_up_no_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     busy = Busy()
     slow = await place.receiver(busy)
     quick = await place.receiver(saying(), host="127.0.0.2")
     many = [await place.ended(slow.url()) for _ in range(20)]
     one = await place.ended(quick.url("127.0.0.2"))
-    place.office(traffic=Traffic(3, TOLERANT))
+    office = place.office(traffic=Traffic(3, TOLERANT))
+    monkeypatch.setattr(office.store.deliveries, "defer", _must_not_happen)
     await place.delivered(one)
     assert busy.most == 3
     busy.gate.set()
@@ -402,22 +414,50 @@ async def test_a_slow_host_has_its_bound_and_holds_up_no_other(place: Place) -> 
     assert len(slow.posts) == 20
 
 
-async def test_a_large_backlog_of_a_slow_host_holds_up_no_other(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def _must_not_happen(*_args: object) -> bool:
+    raise AssertionError("more was claimed than could be sent")
+
+
+async def test_a_large_backlog_of_a_slow_host_holds_up_no_other(place: Place) -> None:
     busy = Busy()
     slow = await place.receiver(busy)
     quick = await place.receiver(saying(), host="127.0.0.2")
-    await asyncio.gather(*(place.world.submit(webhook=slow.url()) for _ in range(700)))
-    claims = await place.store.requests.claim(place.world.tag, 700, 60.0)
-    await asyncio.gather(
-        *(place.store.requests.succeed(claim.request_id, 1, RESULT) for claim in claims)
-    )
+    await place.many_ended(slow.url(), 700)
     one = await place.ended(quick.url("127.0.0.2"))
     office = place.office(traffic=Traffic(2, TOLERANT))
     await place.delivered(one)
     assert len(slow.posts) == 2
     await office.close(grace_s=0.0)
+
+
+async def test_what_let_others_by_is_sent_when_its_host_is_free_again(place: Place) -> None:
+    busy = Busy()
+    slow = await place.receiver(busy)
+    ids = await place.many_ended(slow.url(), 302)
+    place.office(traffic=Traffic(2, TOLERANT), parent=False)
+
+    async def due() -> int:
+        return (await place.store.requests.look(place.world.tag, 0)).deliveries
+
+    await until(due, lambda count: not count)
+    busy.gate.set()
+    for request_id in ids:
+        await place.delivered(request_id)
+
+
+async def test_an_environment_has_its_bound_and_goes_on_when_there_is_room(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AT_A_TIME", 2)
+    busy = Busy()
+    receiver = await place.receiver(busy)
+    ids = await place.many_ended(receiver.url(), 9)
+    place.office(parent=False)
+    await receiver.until(posts=2)
+    busy.gate.set()
+    for request_id in ids:
+        await place.delivered(request_id)
+    assert busy.most == 2
 
 
 async def test_environments_of_a_process_share_a_hosts_bound(place: Place) -> None:
@@ -575,6 +615,20 @@ async def test_who_waits_too_long_for_memory_comes_again_later(
     for request_id in ids:
         await place.delivered(request_id)
         assert [line.attempt for line in await place.log(request_id)] == [1]
+
+
+async def test_only_the_wait_for_memory_is_limited_by_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MEMORY_S", 0.05)
+    busy = Busy()
+    receiver = await place.receiver(busy)
+    place.office()
+    request_id = await place.ended(receiver.url())
+    await receiver.until(posts=1)
+    asyncio.get_running_loop().call_later(0.3, busy.gate.set)
+    await place.delivered(request_id)
+    assert len(receiver.posts) == 1
 
 
 async def test_a_bug_does_not_end_the_deliveries(

@@ -88,15 +88,20 @@ class Dispatchers(RuleBasedStateMachine):
         for number in range(requests):
             self.a_request_is_accepted(number % 3, 3, number % 2 == 0, "aaaa")
 
-    def a_lease(self, which: int, *, lost: bool) -> tuple[World, str, int] | None:
-        """One of all leases that are held, or of those that were lost; None: there is none."""
-        leases = [
+    def leases(self, *, current: bool) -> list[tuple[World, str, int]]:
+        """Who holds which attempt of what, or held it once."""
+        return [
             (world, name, number)
             for world, held in zip(self.worlds, self.held, strict=True)
             for name, number in held
-            if lost == (self.known[name].current != number)
+            if current == (self.known[name].current == number)
         ]
-        return leases[which % len(leases)] if leases else None
+
+    def overtaken(self) -> list[tuple[World, str, int]]:
+        """Leases that were lost, those of requests that another runs now before all others."""
+        lost = self.leases(current=False)
+        running = [lease for lease in lost if self.known[lease[1]].current is not None]
+        return running or lost
 
     @rule(
         priority=st.integers(0, 2),
@@ -139,40 +144,56 @@ class Dispatchers(RuleBasedStateMachine):
             known.state, known.current = AsyncState.IN_PROGRESS, claim.attempt
             self.held[dispatcher].append((claim.request_id, claim.attempt))
 
-    @rule(which=INDEX, lost=st.booleans(), success=st.booleans())
-    def an_attempt_ends(self, which: int, lost: bool, success: bool) -> None:
-        lease = self.a_lease(which, lost=lost)
-        if lease is None:
-            return
-        world, request_id, number = lease
-        known = self.known[request_id]
-        state = AsyncState.SUCCEEDED if success else AsyncState.FAILED
-        ended_so = known.state is state and known.numbers == number
+    @precondition(lambda self: self.leases(current=True))
+    @rule(which=INDEX, success=st.booleans())
+    def an_attempt_ends(self, which: int, success: bool) -> None:
+        leases = self.leases(current=True)
+        world, request_id, number = leases[which % len(leases)]
         if success:
-            changed = self.run(world.requests.succeed(request_id, number, RESULT))
+            assert self.run(world.requests.succeed(request_id, number, RESULT))
         else:
-            changed = self.run(world.requests.fail(request_id, number, BAD))
+            assert self.run(world.requests.fail(request_id, number, BAD))
 
-        assert changed == (not lost or ended_so)
-        if not lost:
-            known.end(state)
-            self.webhooks |= {request_id} if known.webhook else set()
-
-    @rule(which=INDEX, lost=st.booleans(), ran=st.booleans(), pause=st.booleans())
-    def an_attempt_is_put_back(self, which: int, lost: bool, ran: bool, pause: bool) -> None:
-        lease = self.a_lease(which, lost=lost)
-        if lease is None:
-            return
-        world, request_id, number = lease
         known = self.known[request_id]
+        known.end(AsyncState.SUCCEEDED if success else AsyncState.FAILED)
+        self.webhooks |= {request_id} if known.webhook else set()
+
+    @precondition(lambda self: self.leases(current=True))
+    @rule(which=INDEX, ran=st.booleans(), pause=st.booleans())
+    def an_attempt_is_put_back(self, which: int, ran: bool, pause: bool) -> None:
+        leases = self.leases(current=True)
+        world, request_id, number = leases[which % len(leases)]
         error, pause_s = (BAD if ran else None), (LONG_S if pause else 0.0)
 
-        assert self.run(world.requests.put_back(request_id, number, error, pause_s)) != lost
-        if not lost:
-            known.put_back(ran=ran)
-            known.paused = pause and known.state is AsyncState.QUEUED
-            if known.state.final and known.webhook:
-                self.webhooks.add(request_id)
+        assert self.run(world.requests.put_back(request_id, number, error, pause_s))
+        known = self.known[request_id]
+        known.put_back(ran=ran)
+        known.paused = pause and known.state is AsyncState.QUEUED
+        if known.state.final and known.webhook:
+            self.webhooks.add(request_id)
+
+    @precondition(lambda self: self.overtaken())
+    @rule(which=INDEX, what=st.sampled_from(["succeed", "fail", "put back", "give back", "renew"]))
+    def one_who_lost_its_lease_reports(self, which: int, what: str) -> None:
+        leases = self.overtaken()
+        world, request_id, number = leases[which % len(leases)]
+        known = self.known[request_id]
+        requests, told_before = world.requests, False
+        match what:
+            case "succeed":
+                changed = self.run(requests.succeed(request_id, number, RESULT))
+                told_before = known.state is AsyncState.SUCCEEDED and known.numbers == number
+            case "fail":
+                changed = self.run(requests.fail(request_id, number, BAD))
+                told_before = known.state is AsyncState.FAILED and known.numbers == number
+            case "renew":
+                lost = self.run(requests.renew(world.tag, [(request_id, number)], LONG_S))
+                changed = lost != [request_id]
+            case _:
+                error = BAD if what == "put back" else None
+                changed = self.run(requests.put_back(request_id, number, error, 0.0))
+
+        assert changed == told_before
 
     @rule(dispatcher=INDEX)
     def a_dispatcher_renews(self, dispatcher: int) -> None:
@@ -190,6 +211,7 @@ class Dispatchers(RuleBasedStateMachine):
         self.run(self.worlds[dispatcher].requests.renew(self.world.tag, held, 0.0))
         self.lost |= {lease for lease in held if self.known[lease[0]].current == lease[1]}
 
+    @precondition(lambda self: self.leases(current=True))
     @rule(silent=INDEX, dispatcher=INDEX)
     def another_takes_over(self, silent: int, dispatcher: int) -> None:
         self.a_dispatcher_is_silent_for_longer_than_its_leases(silent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -57,6 +58,18 @@ async def test_what_is_not_signed_with_the_secret_is_not_taken(sender: Sender) -
         (True, True),
     ]
     assert not came[2].again, "it was not taken before"
+
+
+@pytest.mark.parametrize("missing", ["webhook-signature", "X-BASETEN-SIGNATURE"])
+async def test_one_of_the_two_signatures_is_not_enough(missing: str) -> None:
+    signed = headers([SECRET], ID, int(time.time()), BODY)
+    del signed[missing]
+    async with (
+        listening(secrets=[SECRET], on_delivery=str) as url,
+        aiohttp.ClientSession() as session,
+        session.post(url, data=BODY, headers=signed) as response,
+    ):
+        assert response.status == 401
 
 
 async def test_without_a_secret_everything_is_taken(sender: Sender) -> None:

@@ -99,6 +99,11 @@ def test_anything_else_is_told_in_base64(answer: bytes, content_type: str) -> No
     assert _data(answer, content_type) == expected
 
 
+def test_json_that_is_too_deep_for_anybody_is_told_as_text() -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    assert _data(deep.encode(), "application/json") == deep
+
+
 @given(st.binary(max_size=200), st.sampled_from(["", "application/json", "text/plain", "a/b"]))
 def test_whatever_a_model_answers_the_payload_is_json_and_always_the_same(
     answer: bytes, content_type: str

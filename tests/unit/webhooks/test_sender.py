@@ -169,6 +169,7 @@ async def test_a_status_in_time_is_enough_though_the_body_never_ends(
     assert sent.verdict is Verdict.DELIVERED
     assert sent.line.answer == "so far"
     assert sent.line.error == ""
+    assert sent.line.seconds < 5
 
 
 async def test_no_more_than_the_beginning_of_an_answer_is_read() -> None:
