@@ -15,12 +15,7 @@ from hypothesis import strategies as st
 
 from orchestrator.lifecycle.errors import BadRequest
 from orchestrator.webhooks import receivers
-from orchestrator.webhooks.receivers import (
-    LONGEST_URL,
-    NameLookupError,
-    ReceiverPolicy,
-    look_up,
-)
+from orchestrator.webhooks.receivers import LONGEST_URL, NameLookupError, ReceiverPolicy, look_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
