@@ -298,7 +298,7 @@ def test_any_order_of_steps_keeps_every_promise(server: Server):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],
