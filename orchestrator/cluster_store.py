@@ -5,6 +5,7 @@ cluster; its socket lies in the run directory, because paths of sockets are shor
 """
 
 import asyncio
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from orchestrator.config.store_address import (
 from orchestrator.lifecycle.errors import StoreUnreachable
 from orchestrator.store import Store
 from orchestrator.store.embedded import EmbeddedServer
+
+log = logging.getLogger("orchestrator.cluster")
 
 
 def data_folder(name: str) -> Path:
@@ -48,20 +51,25 @@ def store_settings(store: str, name: str, run_directory: Path) -> dict[str, str]
 
 
 def require_store(store: str, env: Mapping[str, str]) -> None:
-    """Raise ClusterError, naming it without its password, if a store does not answer."""
+    """Raise ClusterError, naming it without its password, if a store does not answer.
+
+    What about it could lose accepted requests is said in the log.
+    """
     if store == EMBEDDED:
         return
     variable = variable_of(store)
     address = resolved(store, env)
+    place = without_password(address)
     try:
-        asyncio.run(_ping(address))
+        concerns = asyncio.run(_concerns(address))
     except StoreUnreachable as error:
-        place = without_password(address)
         source = f" (from the environment variable {variable})" if variable else ""
         raise ClusterError(
             f"the store at {place}{source} does not answer: {error.cause}; start it or correct "
             f'the address, or set "store: {EMBEDDED}" for a server that the cluster brings along'
         ) from error
+    for concern in concerns:
+        log.warning("the store at %s: %s", place, concern)
 
 
 def require_results(url: str) -> None:
@@ -84,9 +92,10 @@ def discard(name: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _ping(address: str) -> None:
+async def _concerns(address: str) -> list[str]:
     store = Store.open(address)
     try:
         await store.ping()
+        return await store.concerns()
     finally:
         await store.close()

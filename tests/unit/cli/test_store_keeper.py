@@ -110,6 +110,17 @@ def test_data_that_another_server_uses_is_refused(
     assert answers(server)
 
 
+def test_a_server_that_may_lose_what_it_accepted_is_named_at_the_start(
+    keeper: StoreKeeper, server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    require_store(server.url, {})
+    assert not caplog.records
+    with client_of(server) as client:
+        client.config_set("appendonly", "no")
+    require_store(server.url, {})
+    assert "its append-only file is off" in caplog.text
+
+
 def test_a_store_of_ones_own_is_asked_before_a_start(
     keeper: StoreKeeper, server: EmbeddedServer, tmp_path: Path
 ) -> None:
