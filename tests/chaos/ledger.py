@@ -24,6 +24,8 @@ class Ledger:
         immortal: keys of the store that have no expiry.
         open: requests that the store counts as not ended.
         forged: deliveries with a wrong signature.
+        refusals: submissions that were answered 503, by whether `Retry-After` was there.
+        during_outage: statuses of synchronous requests while the store did not answer.
         seconds: of the whole run.
     """
 
@@ -38,6 +40,8 @@ class Ledger:
     immortal: list[str] = field(default_factory=list)
     open: int = 0
     forged: int = 0
+    refusals: Counter[bool] = field(default_factory=Counter)
+    during_outage: Counter[int] = field(default_factory=Counter)
     seconds: float = 0.0
 
     @property
@@ -64,6 +68,9 @@ class Ledger:
             faults.append(f"{len(self.accepted)} accepted, but the ends are {dict(ends)}")
         counts = [(self.leases, "leases left"), (self.open, "counted as open")]
         counts.append((self.forged, "deliveries with a wrong signature"))
+        counts.append((self.refusals[False], "times 503 without Retry-After"))
+        unserved = self.during_outage.total() - self.during_outage[200]
+        counts.append((unserved, "synchronous requests failed while the store was away"))
         faults += [f"{count} {what}" for count, what in counts if count]
         if self.immortal:
             faults.append(f"{len(self.immortal)} keys without expiry, as {self.immortal[0]}")
@@ -80,6 +87,8 @@ class Ledger:
             f"delivered    {len(self.bodies):6d}   {tries - len(self.bodies)} of them once more",
             f"dead letters {len(self.dead):6d}",
             f"left over    {self.leases} leases, {self.open} open, {len(self.immortal)} keys immortal",
+            f"503          {self.refusals.total():6d}   to submissions",
+            f"synchronous  {self.during_outage[200]:6d}   answered while the store was away",
             f"took         {self.seconds:6.1f} s",
         ]
         faults = self.faults()

@@ -6,6 +6,7 @@ its webhook was delivered or is a dead letter.
 
 import asyncio
 import itertools
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import Any
 import aiohttp
 from redis import asyncio as redis
 
+from orchestrator import processes
 from orchestrator.processes import ProcessId
 from tests.chaos.ledger import Ledger
 from tests.chaos.receiver import Receiver
@@ -32,6 +34,8 @@ GIVE_UP_S = 120.0
 """How long one submission, or one question about a request, is repeated."""
 CALL_S = 10.0
 KILL_PAUSE_S = 1.0
+OUTAGE_S = 30.0
+"""How long the store does not answer in an outage."""
 QUIET_S = 180.0
 """How long everything may take to come to its end after the last submission."""
 
@@ -49,6 +53,8 @@ PARTS: Finders = {
     "replica": lambda cluster: cluster.replicas(ENVIRONMENT)[:1],
     "store": _store,
 }
+OUTAGE = "outage"
+"""Not a kill: the store is stopped for a while, and goes on as if nothing had been."""
 
 
 def everything(cluster: RunningCluster) -> list[ProcessId]:
@@ -83,7 +89,7 @@ class ChaosRun:
         """Submits all requests, killing the named parts one after the other meanwhile.
 
         Args:
-            kills: names of `PARTS`, or "all" for all of them at once.
+            kills: names of `PARTS`, "all" for all of them at once, or `OUTAGE`.
         """
         self._began = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
@@ -139,6 +145,8 @@ class ChaosRun:
                 found: dict[str, Any] = reply.json
                 return found
             assert reply.status >= 500 or reply.status in (404, 429), (reply.status, reply.body)
+            if reply.status == 503 and method == "POST":
+                self.ledger.refusals["retry-after" in reply.headers] += 1
             if reply.status == 404:
                 return {"status": None}
         return None
@@ -154,6 +162,9 @@ class ChaosRun:
                 return len(self.ledger.accepted) >= due
 
             await eventually(far_enough, f"{due} are accepted", seconds=GIVE_UP_S)
+            if part == OUTAGE:
+                await self._outage()
+                continue
             victims = everything if part == "all" else PARTS[part]
 
             async def found(
@@ -166,6 +177,22 @@ class ChaosRun:
                     self._cluster.kill(victim)
             self.ledger.killed.append(part)
             await asyncio.sleep(KILL_PAUSE_S)
+
+    async def _outage(self) -> None:
+        """Stops the store for a while; callers that wait for their answers must not notice."""
+        # Its own title tells the server from the guardian that it runs below.
+        (store,) = self._cluster.below(lambda command: "unixsocket:" in command)
+        processes.send(store, signal.SIGSTOP)
+        until = time.monotonic() + OUTAGE_S
+        refused = sum(self.ledger.refusals.values())
+        try:
+            while time.monotonic() < until:
+                reply = await self._cluster.predict(f"{MODEL}/production", {"number": -1})
+                self.ledger.during_outage[reply.status] += 1
+        finally:
+            processes.send(store, signal.SIGCONT)
+        self.ledger.killed.append(f"store stopped for {OUTAGE_S:.0f} s")
+        assert sum(self.ledger.refusals.values()) > refused, "nobody noticed the outage"
 
     # The end
 
