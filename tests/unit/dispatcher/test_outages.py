@@ -152,12 +152,12 @@ async def test_a_result_that_comes_too_late_changes_nothing_and_its_file_is_remo
 
 async def test_leases_are_renewed_for_as_long_as_a_run_takes(rig: Rig):
     rig.replica.gate.clear()
-    rig.dispatch(lease_s=0.3)
-    rig.dispatch(lease_s=0.3)  # would take it over
+    rig.dispatch(lease_s=1.5)
+    rig.dispatch(lease_s=1.5)  # would take it over
     request_id = await rig.submit()
     await rig.replica.until(lambda: rig.replica.running == 1)
     began, _ = rig.server.lease(request_id)
-    await rig.lease(request_id, lambda end, _: end > began + 1.0)  # more than three leases
+    await rig.lease(request_id, lambda end, _: end > began + 3.0)  # two leases more
     rig.replica.gate.set()
     assert (await rig.ended(request_id)).attempts == 1
     assert len(rig.replica.seen) == 1
