@@ -18,7 +18,7 @@ from orchestrator.cli.terminal import (
     Name,
     Url,
     address,
-    api_key,
+    ask,
     err,
     out,
     refusals,
@@ -42,14 +42,15 @@ def status(
 ) -> None:
     """Show every environment: its status, replicas, who waits, and what is still to be run."""
     with refusals():
-        asyncio.run(_show_status(address(name, url), watch=watch))
+        place = address(name, url)
+        ask(place, lambda client: _show_status(client, place, watch=watch))
 
 
 @app.command()
 def wake(model: Model, env: Environment = "production", name: Name = None, url: Url = None) -> None:
     """Start a replica of an environment that is scaled to zero."""
     with refusals():
-        asyncio.run(_wake(address(name, url), model, env))
+        ask(address(name, url), lambda client: client.wake(model, env))
     out.print(f"{model}/{env}: waking up")
 
 
@@ -92,7 +93,7 @@ def call(
             raise ClusterError("--stream is of no use with --async: no answer comes by this call")
         place, value = address(name, url), _request(data)
         if not later:
-            asyncio.run(_call(place, model, env, value, stream=stream))
+            ask(place, lambda client: _call(client, model, env, value, stream=stream))
             return
         submission = {
             "model": model,
@@ -102,7 +103,10 @@ def call(
             "priority": priority,
         }
         patience = _FOR_EVER_SECONDS if timeout is None else timeout
-        asyncio.run(_hand_over(place, submission, patience if wait else None))
+        ask(
+            place,
+            lambda client: _hand_over(client, submission, patience if wait else None),
+        )
 
 
 def _check_options(needy: dict[str, Any], needed: str, *, given: bool) -> None:
@@ -133,26 +137,21 @@ def _request(data: str) -> Any:
         ) from error
 
 
-async def _show_status(url: str, *, watch: bool) -> None:
-    async with ClusterClient(url, api_key()) as client:
-        if not watch:
-            show_table(overview.environments_table(url, await client.environments()))
-            return
-        with Live(console=out, auto_refresh=False) as live:
-            while True:
-                table = overview.environments_table(url, await client.environments())
-                live.update(table, refresh=True)
-                await asyncio.sleep(0.5)
+async def _show_status(client: ClusterClient, url: str, *, watch: bool) -> None:
+    if not watch:
+        show_table(overview.environments_table(url, await client.environments()))
+        return
+    with Live(console=out, auto_refresh=False) as live:
+        while True:
+            table = overview.environments_table(url, await client.environments())
+            live.update(table, refresh=True)
+            await asyncio.sleep(0.5)
 
 
-async def _wake(url: str, model: str, environment: str) -> None:
-    async with ClusterClient(url, api_key()) as client:
-        await client.wake(model, environment)
-
-
-async def _call(url: str, model: str, environment: str, data: Any, *, stream: bool) -> None:
-    async with ClusterClient(url, api_key()) as client:
-        answer = await client.predict(model, environment, data, on_chunk=_show if stream else None)
+async def _call(
+    client: ClusterClient, model: str, environment: str, data: Any, *, stream: bool
+) -> None:
+    answer = await client.predict(model, environment, data, on_chunk=_show if stream else None)
     if not stream:
         _show(answer.body)
     if not answer.body.endswith(b"\n"):
@@ -160,16 +159,17 @@ async def _call(url: str, model: str, environment: str, data: Any, *, stream: bo
     err.print(overview.call_summary(answer, stream=stream), style="dim")
 
 
-async def _hand_over(url: str, submission: dict[str, Any], wait_seconds: float | None) -> None:
+async def _hand_over(
+    client: ClusterClient, submission: dict[str, Any], wait_seconds: float | None
+) -> None:
     """Submit a request and print its id; or wait, and print its result as `_call` would."""
     begun = time.perf_counter()
-    async with ClusterClient(url, api_key()) as client:
-        request_id = await client.submit(**submission)
-        if wait_seconds is None:
-            out.print(request_id)
-            return
-        err.print(request_id, style="dim")
-        found = await client.async_request(request_id, wait_seconds=wait_seconds)
+    request_id = await client.submit(**submission)
+    if wait_seconds is None:
+        out.print(request_id)
+        return
+    err.print(request_id, style="dim")
+    found = await client.async_request(request_id, wait_seconds=wait_seconds)
     took = overview.milliseconds(time.perf_counter() - begun)
     if found["status"] in OPEN_STATES:
         hint = f"see `orchestrator requests show {request_id}`"

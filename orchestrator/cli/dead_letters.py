@@ -1,16 +1,17 @@
 """`orchestrator dead-letters`: webhooks that were given up, and sending them again."""
 
-import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from orchestrator import overview
 from orchestrator.cli.terminal import (
+    AsJson,
+    Limit,
     Name,
     Url,
     address,
-    api_key,
+    ask,
     out,
     refusals,
     show_json,
@@ -34,13 +35,18 @@ def list_(
     model: OneModel = None,
     env: OneEnvironment = None,
     host: OneHost = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 50,
+    limit: Limit = 50,
     name: Name = None,
     url: Url = None,
 ) -> None:
     """Show the newest dead letters."""
     with refusals():
-        found = asyncio.run(_list(address(name, url), model, env, host, limit))
+        found = ask(
+            address(name, url),
+            lambda client: client.dead_letters(
+                model=model, environment=env, host=host, limit=limit
+            ),
+        )
     show_table(overview.dead_letters_table(found))
 
 
@@ -48,13 +54,13 @@ def list_(
 def show(
     request_id: LetterId,
     *,
-    json: Annotated[bool, typer.Option("--json", help="All of it, as one JSON object.")] = False,
+    json: AsJson = False,
     name: Name = None,
     url: Url = None,
 ) -> None:
     """Show one dead letter with every try."""
     with refusals():
-        found = asyncio.run(_show(address(name, url), request_id))
+        found = ask(address(name, url), lambda client: client.dead_letter(request_id))
     if json:
         show_json(found)
         return
@@ -83,8 +89,7 @@ def replay(
             raise ClusterError(
                 "say which: ids, or some of --model, --env and --host, or --all; one of the three"
             )
-        place = address(name, url)
-        count = asyncio.run(_replay(place, request_ids or [], which))
+        count = ask(address(name, url), lambda client: _replay(client, request_ids or [], which))
     out.print(f"{count} dead {'letter is' if count == 1 else 'letters are'} sent again")
 
 
@@ -92,35 +97,21 @@ def replay(
 def drop(request_ids: LetterIds, *, name: Name = None, url: Url = None) -> None:
     """Forget dead letters; what their requests gave stays as it is."""
     with refusals():
-        asyncio.run(_drop(address(name, url), request_ids))
+        ask(address(name, url), lambda client: _drop(client, request_ids))
     count = len(request_ids)
     out.print(f"{count} dead {'letter is' if count == 1 else 'letters are'} dropped")
 
 
-async def _list(
-    url: str, model: str | None, environment: str | None, host: str | None, limit: int
-) -> list[dict[str, Any]]:
-    async with ClusterClient(url, api_key()) as client:
-        return await client.dead_letters(
-            model=model, environment=environment, host=host, limit=limit
-        )
+async def _replay(
+    client: ClusterClient, request_ids: list[str], which: dict[str, str | None]
+) -> int:
+    if not request_ids:
+        return await client.replay_all(**which)
+    for request_id in request_ids:
+        await client.replay(request_id)
+    return len(request_ids)
 
 
-async def _show(url: str, request_id: str) -> dict[str, Any]:
-    async with ClusterClient(url, api_key()) as client:
-        return await client.dead_letter(request_id)
-
-
-async def _replay(url: str, request_ids: list[str], which: dict[str, str | None]) -> int:
-    async with ClusterClient(url, api_key()) as client:
-        if not request_ids:
-            return await client.replay_all(**which)
-        for request_id in request_ids:
-            await client.replay(request_id)
-        return len(request_ids)
-
-
-async def _drop(url: str, request_ids: list[str]) -> None:
-    async with ClusterClient(url, api_key()) as client:
-        for request_id in request_ids:
-            await client.drop(request_id)
+async def _drop(client: ClusterClient, request_ids: list[str]) -> None:
+    for request_id in request_ids:
+        await client.drop(request_id)

@@ -1,6 +1,5 @@
 """`orchestrator requests`: what was handed over to be run later, and what became of it."""
 
-import asyncio
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -9,10 +8,12 @@ import typer
 from orchestrator import overview
 from orchestrator.cli.terminal import (
     FAILED,
+    AsJson,
+    Limit,
     Name,
     Url,
     address,
-    api_key,
+    ask,
     err,
     out,
     refusals,
@@ -38,14 +39,14 @@ def list_(
     status: Annotated[
         str | None, typer.Option(help="Only those in this state, such as QUEUED or FAILED.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 50,
+    limit: Limit = 50,
     name: Name = None,
     url: Url = None,
 ) -> None:
     """Show the newest requests; without MODEL the key needs the scope `manage`."""
     state = status.upper() if status is not None else None
     with refusals():
-        found = asyncio.run(_list(address(name, url), model, env, state, limit))
+        found = ask(address(name, url), lambda client: _list(client, model, env, state, limit))
     show_table(overview.requests_table(found))
 
 
@@ -53,13 +54,13 @@ def list_(
 def show(
     request_id: RequestId,
     *,
-    json: Annotated[bool, typer.Option("--json", help="All of it, as one JSON object.")] = False,
+    json: AsJson = False,
     name: Name = None,
     url: Url = None,
 ) -> None:
     """Show one request: its state, where its webhook went, its result."""
     with refusals():
-        found = asyncio.run(_show(address(name, url), request_id))
+        found = ask(address(name, url), lambda client: _show(client, request_id))
     if json:
         show_json(found)
         return
@@ -74,7 +75,7 @@ def show(
 def cancel(request_id: RequestId, *, name: Name = None, url: Url = None) -> None:
     """Cancel a request that waits or runs."""
     with refusals():
-        answer = asyncio.run(_cancel(address(name, url), request_id))
+        answer = ask(address(name, url), lambda client: client.cancel(request_id))
     if answer["canceled"]:
         out.print(f"{request_id}: canceled")
         return
@@ -83,28 +84,26 @@ def cancel(request_id: RequestId, *, name: Name = None, url: Url = None) -> None
 
 
 async def _list(
-    url: str, model: str | None, environment: str | None, status: str | None, limit: int
+    client: ClusterClient,
+    model: str | None,
+    environment: str | None,
+    status: str | None,
+    limit: int,
 ) -> list[dict[str, Any]]:
-    async with ClusterClient(url, api_key()) as client:
-        if model is not None:
-            target = environment or "production"
-            return await client.async_requests(model, target, status=status, limit=limit)
+    if model is None:
         return await client.all_async_requests(environment=environment, status=status, limit=limit)
+    return await client.async_requests(
+        model, environment or "production", status=status, limit=limit
+    )
 
 
-async def _show(url: str, request_id: str) -> dict[str, Any]:
+async def _show(client: ClusterClient, request_id: str) -> dict[str, Any]:
     """A request with `deliveries`; None where the key may not see them."""
-    async with ClusterClient(url, api_key()) as client:
-        found = await client.async_request(request_id)
-        try:
-            deliveries = (await client.deliveries(request_id))["deliveries"]
-        except CallError as error:
-            if error.status != HTTPStatus.FORBIDDEN:
-                raise
-            deliveries = None
-        return {**found, "deliveries": deliveries}
-
-
-async def _cancel(url: str, request_id: str) -> dict[str, Any]:
-    async with ClusterClient(url, api_key()) as client:
-        return await client.cancel(request_id)
+    found = await client.async_request(request_id)
+    try:
+        deliveries = (await client.deliveries(request_id))["deliveries"]
+    except CallError as error:
+        if error.status != HTTPStatus.FORBIDDEN:
+            raise
+        deliveries = None
+    return {**found, "deliveries": deliveries}

@@ -1,12 +1,13 @@
 """What all commands share: where they print, what they refuse, which cluster they mean."""
 
+import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -15,7 +16,9 @@ from rich.table import Table
 from orchestrator import cluster
 from orchestrator.cluster_record import ClusterError
 from orchestrator.config import ConfigError
-from orchestrator.http_client import CallError
+from orchestrator.http_client import CallError, ClusterClient
+
+T = TypeVar("T")
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -34,6 +37,8 @@ Name = Annotated[
 Url = Annotated[
     str | None, typer.Option(help="Where the cluster listens, if it was not started here.")
 ]
+Limit = Annotated[int, typer.Option(min=1, help="How many of the newest.")]
+AsJson = Annotated[bool, typer.Option("--json", help="All of it, as one JSON object.")]
 
 
 @contextmanager
@@ -66,6 +71,16 @@ def show_json(value: Any) -> None:
 def api_key() -> str | None:
     """The key that calls are made with, `prefix.secret`, out of the environment."""
     return os.environ.get("ORCHESTRATOR_API_KEY")
+
+
+def ask(url: str, question: Callable[[ClusterClient], Awaitable[T]]) -> T:
+    """What the cluster at `url` answers to a question that is asked with the caller's key."""
+
+    async def answer() -> T:
+        async with ClusterClient(url, api_key()) as client:
+            return await question(client)
+
+    return asyncio.run(answer())
 
 
 def address(name: str | None, url: str | None) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from standardwebhooks.webhooks import Webhook
@@ -12,14 +12,13 @@ from orchestrator.cli.terminal import (
     Name,
     Url,
     address,
-    api_key,
+    ask,
     err,
     out,
     refusals,
     show_table,
 )
 from orchestrator.cluster_record import ClusterError
-from orchestrator.http_client import ClusterClient
 from orchestrator.webhooks.listener import FAILING_STATUS, listen, printer
 
 app = typer.Typer(help="Webhooks: the keys that sign them, and a receiver to try them out.")
@@ -33,7 +32,7 @@ SecretId = Annotated[str, typer.Argument(help="Id of the secret, as `secrets lis
 def list_(*, name: Name = None, url: Url = None) -> None:
     """Show which secrets there are; their values are told only when they are made."""
     with refusals():
-        found = asyncio.run(_list(address(name, url)))
+        found = ask(address(name, url), lambda client: client.webhook_secrets())
     show_table(overview.secrets_table(found))
 
 
@@ -41,23 +40,21 @@ def list_(*, name: Name = None, url: Url = None) -> None:
 def create(*, name: Name = None, url: Url = None) -> None:
     """Make a secret that webhooks are signed with from now on, beside the others."""
     with refusals():
-        made = asyncio.run(_create(address(name, url), rotate=False))
-    _tell(made)
+        _create(address(name, url), rotate=False)
 
 
 @secrets.command()
 def rotate(*, name: Name = None, url: Url = None) -> None:
     """Make a new secret; the one before it signs for 24 hours more."""
     with refusals():
-        made = asyncio.run(_create(address(name, url), rotate=True))
-    _tell(made)
+        _create(address(name, url), rotate=True)
 
 
 @secrets.command()
 def delete(secret_id: SecretId, *, name: Name = None, url: Url = None) -> None:
     """Sign nothing with a secret from now on."""
     with refusals():
-        asyncio.run(_delete(address(name, url), secret_id))
+        ask(address(name, url), lambda client: client.delete_webhook_secret(secret_id))
     out.print(f"{secret_id}: deleted")
 
 
@@ -118,22 +115,8 @@ async def _listen(host: str, port: int, secrets: list[str], fail: int, status: i
         ) from error
 
 
-def _tell(made: dict[str, Any]) -> None:
+def _create(url: str, *, rotate: bool) -> None:
     """The secret goes to standard output alone, so that it can be kept without being seen."""
+    made = ask(url, lambda client: client.create_webhook_secret(rotate=rotate))
     err.print(f"{made['id']}: keep the secret, it is shown only now", style="dim")
     out.print(made["secret"], markup=False)
-
-
-async def _list(url: str) -> list[dict[str, Any]]:
-    async with ClusterClient(url, api_key()) as client:
-        return await client.webhook_secrets()
-
-
-async def _create(url: str, *, rotate: bool) -> dict[str, Any]:
-    async with ClusterClient(url, api_key()) as client:
-        return await client.create_webhook_secret(rotate=rotate)
-
-
-async def _delete(url: str, secret_id: str) -> None:
-    async with ClusterClient(url, api_key()) as client:
-        await client.delete_webhook_secret(secret_id)
