@@ -6,10 +6,8 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
-import msgspec
-
 from orchestrator.lifecycle.errors import Draining
-from orchestrator.lifecycle.retry import RetryBudget, RetryRules
+from orchestrator.lifecycle.retry import RetryBudget
 from orchestrator.store.keys import tag_of
 from orchestrator.store.records import Bounds
 
@@ -95,8 +93,8 @@ class Endpoint:
         self.bounds = Bounds(
             asynchronous.max_requests, asynchronous.max_bytes, asynchronous.max_requests_per_key
         )
-        self.rules = RetryRules(**msgspec.structs.asdict(settings.retry))
-        self.budget = RetryBudget(settings.retry.budget_ratio, settings.retry.budget_window_s)
+        self.rules = settings.retry
+        self.budget = RetryBudget(self.rules.budget_ratio, self.rules.budget_window_s)
         self.first_look_s = min(
             FIRST_LOOK_S,
             timeouts.predict_s,

@@ -28,6 +28,7 @@ from orchestrator.router.parameters import Parameters
 from orchestrator.router.responses import Answer, json_answer
 from orchestrator.store.decoding import host_of
 from orchestrator.store.keys import tag_of_id
+from orchestrator.store.signing_keys import SigningKeys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from orchestrator.router.durable import Durable, DurablePlane
     from orchestrator.router.endpoint import Endpoint
     from orchestrator.router.pages import Fetch
-    from orchestrator.store.records import DeadLetter
+    from orchestrator.store.records import DeadLetter, SigningKey
 
     Handler = Callable[["Asked"], Awaitable[Answer]]
 
@@ -139,7 +140,7 @@ class Oversight:
 
     async def _dead_letters(self, asked: Asked) -> Answer:
         given = Parameters(asked.query, (*_PAGING, *_PLACE, "host"))
-        host = given.text("host")
+        is_wanted = _goes_to(given.text("host"))
         endpoints = _endpoints(asked, given.text("model"), given.text("environment"))
         limit = given.whole("limit", LIST_LIMIT, 1, LONGEST_LIST)
         with self._plane.open() as durable:
@@ -148,7 +149,7 @@ class Oversight:
                 given.text("cursor"),
                 limit,
                 _fetch_letters(durable),
-                lambda letter: host is None or host_of(letter.url) == host.lower(),
+                is_wanted,
             )
         found = [views.dead_letter_in_list(letter) for letter in letters]
         return json_answer({"dead_letters": found, "cursor": cursor})
@@ -170,6 +171,7 @@ class Oversight:
     async def _replay_all(self, asked: Asked) -> Answer:
         Parameters(asked.query, ())
         which = _filter.read(asked.body)
+        is_wanted = _goes_to(which.host)
         endpoints = _endpoints(asked, which.model, which.environment)
         replayed = 0
         with self._plane.open() as durable:
@@ -178,7 +180,7 @@ class Oversight:
                 found = [
                     letter.request_id
                     async for letter in _all_letters(durable, endpoint.tag)
-                    if which.host is None or host_of(letter.url) == which.host.lower()
+                    if is_wanted(letter)
                 ]
                 for first in range(0, len(found), _REPLAYED_AT_ONCE):
                     batch = found[first : first + _REPLAYED_AT_ONCE]
@@ -205,17 +207,18 @@ class Oversight:
         return json_answer({"webhook_secrets": [views.signing_key(key) for key in keys]})
 
     async def _create_secret(self, asked: Asked) -> Answer:
-        _expect_nothing(asked)
-        asked.reach.demand_everything()
-        with self._plane.open() as durable:
-            key = await durable.store.signing_keys.create()
-        return json_answer(views.new_signing_key(key), 201)
+        return await self._make_secret(asked, SigningKeys.create)
 
     async def _rotate_secret(self, asked: Asked) -> Answer:
+        return await self._make_secret(asked, SigningKeys.rotate)
+
+    async def _make_secret(
+        self, asked: Asked, make: Callable[[SigningKeys], Awaitable[SigningKey]]
+    ) -> Answer:
         _expect_nothing(asked)
         asked.reach.demand_everything()
         with self._plane.open() as durable:
-            key = await durable.store.signing_keys.rotate()
+            key = await make(durable.store.signing_keys)
         return json_answer(views.new_signing_key(key), 201)
 
     async def _delete_secret(self, asked: Asked) -> Answer:
@@ -250,6 +253,11 @@ def _endpoints(asked: Asked, model: str | None, environment: str | None) -> list
         for name in directory.environments(each, reach)
         if environment in (None, name)
     ]
+
+
+def _goes_to(host: str | None) -> Callable[[DeadLetter], bool]:
+    """Whether a dead letter is for a receiver; None: any."""
+    return lambda letter: host is None or host_of(letter.url) == host.lower()
 
 
 async def _find_letter(durable: Durable, asked: Asked) -> DeadLetter:

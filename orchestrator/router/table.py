@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from orchestrator.lifecycle.retry import RetryRules
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -25,18 +27,6 @@ class Timeouts(msgspec.Struct, frozen=True):
     predict_s: float = 1200.0
     first_byte_s: float | None = None
     chunk_gap_s: float | None = None
-
-
-class Retry(msgspec.Struct, frozen=True):
-    """See `orchestrator.lifecycle.retry.RetryRules`."""
-
-    initial_s: float = 0.5
-    factor: float = 1.5
-    max_s: float = 60.0
-    total_s: float = 900.0
-    connection_attempts: int = 16
-    budget_ratio: float = 0.2
-    budget_window_s: float = 10.0
 
 
 class Asynchronous(msgspec.Struct, frozen=True):
@@ -80,7 +70,7 @@ class Environment(msgspec.Struct, frozen=True):
     predict_path: str = "/predict"
     queue: dict[str, Any] = {}
     timeouts: Timeouts = Timeouts()
-    retry: Retry = Retry()
+    retry: RetryRules = RetryRules()
     autoscaling: dict[str, Any] | None = None
     asynchronous: Asynchronous = Asynchronous()
     slots: int = 1
