@@ -9,12 +9,13 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from baseten.client import AsyncInferenceClient, InferenceClient
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2]
@@ -124,3 +125,26 @@ def run_command(*arguments: str, environment: dict[str, str]) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{arguments[0]}: {done.stdout}{done.stderr}"
+
+
+@pytest.fixture
+def echo(cluster: Cluster) -> Iterator[InferenceClient]:
+    """Baseten's SDK, for one model."""
+    with InferenceClient(api_key=cluster.key, base_url_override=cluster.model("echo")) as client:
+        yield client
+
+
+@pytest.fixture
+def llm(cluster: Cluster) -> Iterator[InferenceClient]:
+    """The same for another one."""
+    with InferenceClient(api_key=cluster.key, base_url_override=cluster.model("llm")) as client:
+        yield client
+
+
+@pytest.fixture
+async def async_echo(cluster: Cluster) -> AsyncIterator[AsyncInferenceClient]:
+    """The SDK's asynchronous client."""
+    async with AsyncInferenceClient(
+        api_key=cluster.key, base_url_override=cluster.model("echo")
+    ) as client:
+        yield client

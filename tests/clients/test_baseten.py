@@ -1,7 +1,6 @@
 """The `baseten` package, unmodified: only `base_url_override` and `api_key` are ours."""
 
 import json
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from baseten.client import AsyncInferenceClient, InferenceClient
@@ -12,26 +11,6 @@ from tests.clients.conftest import Cluster, eventually
 BODY = {"text": "grüß dich", "numbers": [1, 2.5, None], "nested": {"yes": True}}
 Refused = ResponseError | ResponseErrorResponse
 REFUSED: tuple[type[Refused], ...] = (ResponseError, ResponseErrorResponse)
-
-
-@pytest.fixture
-def echo(cluster: Cluster) -> Iterator[InferenceClient]:
-    with InferenceClient(api_key=cluster.key, base_url_override=cluster.model("echo")) as client:
-        yield client
-
-
-@pytest.fixture
-async def async_echo(cluster: Cluster) -> AsyncIterator[AsyncInferenceClient]:
-    async with AsyncInferenceClient(
-        api_key=cluster.key, base_url_override=cluster.model("echo")
-    ) as client:
-        yield client
-
-
-@pytest.fixture
-def llm(cluster: Cluster) -> Iterator[InferenceClient]:
-    with InferenceClient(api_key=cluster.key, base_url_override=cluster.model("llm")) as client:
-        yield client
 
 
 def test_predict_by_every_kind_of_address(echo: InferenceClient) -> None:

@@ -6,7 +6,7 @@ import json
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -33,26 +33,6 @@ REFUSED: tuple[type[ResponseError | ResponseErrorResponse], ...] = (
     ResponseErrorResponse,
 )
 NEVER_USED = "0" * 32
-
-
-@pytest.fixture
-def echo(cluster: Cluster) -> Iterator[InferenceClient]:
-    with InferenceClient(api_key=cluster.key, base_url_override=cluster.model("echo")) as client:
-        yield client
-
-
-@pytest.fixture
-def llm(cluster: Cluster) -> Iterator[InferenceClient]:
-    with InferenceClient(api_key=cluster.key, base_url_override=cluster.model("llm")) as client:
-        yield client
-
-
-@pytest.fixture
-async def async_echo(cluster: Cluster) -> AsyncIterator[AsyncInferenceClient]:
-    async with AsyncInferenceClient(
-        api_key=cluster.key, base_url_override=cluster.model("echo")
-    ) as client:
-        yield client
 
 
 def ended(client: InferenceClient, request_id: str, seconds: int = 60) -> dict[str, Any]:
