@@ -12,7 +12,12 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.config.environment import LONGEST_TIMEOUT_SECONDS
-from orchestrator.config.routing import application_name, queue_bounds, routing_table
+from orchestrator.config.routing import (
+    application_name,
+    queue_bounds,
+    routing_table,
+    telemetry_settings,
+)
 from orchestrator.config.section import GIGABYTE
 
 if TYPE_CHECKING:
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.config.deployment import Deployment
     from orchestrator.config.environment import Environment
     from orchestrator.config.schema import Config, Model
+    from orchestrator.config.telemetry import Telemetry
 
 DISTRIBUTION: Final = "orchestrator-serve"
 
@@ -34,12 +40,17 @@ _SHUTDOWN_POLL_S: Final = 0.1
 _SHUTDOWN_GRACE_S: Final = 30
 """Time for a replica to end after its last request did."""
 
-_LOGGING: Final = {"enable_access_log": False}
-"""Serve would write a line for each request and each call of a queue; routers log what matters."""
+_LOGGING: Final = {"enable_access_log": False, "encoding": "JSON"}
+"""Serve would write a line for each request and each call of a queue; routers log what matters.
+
+As JSON, a line carries what its record has: the trace and the request that it is about.
+"""
 
 _QUEUE_SHUTDOWN_S: Final = 5
 """A queue always has calls open that wait for news, and nothing to lose."""
 
+_OBSERVATORY_SHUTDOWN_S: Final = 1
+"""The observatory always has calls open, too; what it knows is lost with it in any case."""
 
 _PUT_BACK_S: Final = 10
 """Time for a dispatcher to put back what it ran, and to end (see `dispatcher.application`)."""
@@ -68,12 +79,15 @@ def compile_serve(
         "applications": [
             _router(config, table),
             _dispatcher(config, table),
+            _observatory(),
             *_environments(config),
         ],
     }
 
 
-def environment_settings(name: str, environment: str, model: Model) -> dict[str, Any]:
+def environment_settings(
+    name: str, environment: str, model: Model, telemetry: Telemetry
+) -> dict[str, Any]:
     """What an environment's queue goes by; changes in place."""
     settings = model.environments[environment]
     deployment = model.deployments[settings.deployment]
@@ -105,10 +119,11 @@ def environment_settings(name: str, environment: str, model: Model) -> dict[str,
             "num_cpus": deployment.resources.num_cpus,
         },
         "predict_s": settings.timeouts.predict_seconds,
+        "telemetry": telemetry_settings(telemetry),
     }
 
 
-def replica_spec(name: str, environment: str, model: Model) -> dict[str, Any]:
+def replica_spec(name: str, environment: str, model: Model, telemetry: Telemetry) -> dict[str, Any]:
     """What a replica is made from; a change restarts the environment's replicas."""
     deployment_name = model.environments[environment].deployment
     deployment = model.deployments[deployment_name]
@@ -124,6 +139,9 @@ def replica_spec(name: str, environment: str, model: Model) -> dict[str, Any]:
         # Not the environment's own time-out, so that changing that one restarts
         # nothing: Serve ends a replica that drains for longer than it allows.
         "drain_timeout_seconds": LONGEST_TIMEOUT_SECONDS,
+        # Not the sampling, which a caller always decides for it: so it can be
+        # changed while replicas go on.
+        "telemetry": {"slowest_share": telemetry_settings(telemetry)["slowest_share"]},
     }
 
 
@@ -173,6 +191,27 @@ def _dispatcher(config: Config, table: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _observatory() -> dict[str, Any]:
+    return {
+        "name": "observatory",
+        "route_prefix": None,
+        "import_path": "orchestrator.observatory.application:build_app",
+        "args": {"version": _version()},
+        "logging_config": _LOGGING,
+        "deployments": [
+            {
+                "name": "Observatory",
+                "num_replicas": 1,
+                "max_ongoing_requests": _UNLIMITED,
+                "ray_actor_options": {"num_cpus": 0},
+                "health_check_period_s": _HEALTH_PERIOD_S,
+                "graceful_shutdown_timeout_s": _OBSERVATORY_SHUTDOWN_S,
+                "graceful_shutdown_wait_loop_s": _SHUTDOWN_POLL_S,
+            }
+        ],
+    }
+
+
 def _version() -> str:
     """The installed version, or one that says that the source tree runs as it is."""
     try:
@@ -184,10 +223,10 @@ def _version() -> str:
 def _environments(config: Config) -> Iterator[dict[str, Any]]:
     for name, model in config.models.items():
         for environment in model.environments:
-            yield _application(name, environment, model)
+            yield _application(name, environment, model, config.telemetry)
 
 
-def _application(name: str, environment: str, model: Model) -> dict[str, Any]:
+def _application(name: str, environment: str, model: Model, telemetry: Telemetry) -> dict[str, Any]:
     application = application_name(name, environment)
     settings = model.environments[environment]
     deployment = model.deployments[settings.deployment]
@@ -195,7 +234,7 @@ def _application(name: str, environment: str, model: Model) -> dict[str, Any]:
         "name": application,
         "route_prefix": None,
         "import_path": "orchestrator.environment:build_app",
-        "args": {"replica": replica_spec(name, environment, model)},
+        "args": {"replica": replica_spec(name, environment, model, telemetry)},
         "logging_config": _LOGGING,
         "deployments": [
             {
@@ -206,7 +245,7 @@ def _application(name: str, environment: str, model: Model) -> dict[str, Any]:
                 "health_check_period_s": _HEALTH_PERIOD_S,
                 "graceful_shutdown_timeout_s": _QUEUE_SHUTDOWN_S,
                 "graceful_shutdown_wait_loop_s": _SHUTDOWN_POLL_S,
-                "user_config": environment_settings(name, environment, model),
+                "user_config": environment_settings(name, environment, model, telemetry),
             },
             {
                 "name": "Replica",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.config.cluster import ApiKey
     from orchestrator.config.environment import Environment, Queue
     from orchestrator.config.schema import Config, Model
+    from orchestrator.config.telemetry import Telemetry
 
 PYTHON_PREDICT_PATH: Final = "/predict"
 
@@ -57,6 +58,19 @@ def routing_table(
         "results": _results(config.results, results_folder),
         "webhooks": _webhooks(config.webhooks),
         "lease_s": config.dispatcher.lease_seconds,
+        "telemetry": telemetry_settings(config.telemetry),
+    }
+
+
+def telemetry_settings(telemetry: Telemetry) -> dict[str, Any]:
+    """What every process goes by; its shape is `orchestrator.telemetry.settings`'."""
+    return {
+        "sample_ratio": telemetry.sampling_percent / 100,
+        "slowest_share": telemetry.keep_slowest_percent / 100,
+        "recent": telemetry.recent_requests,
+        "kept": telemetry.kept_requests,
+        "keep_s": telemetry.keep_hours * 3600,
+        "forward_baggage": telemetry.forward_baggage,
     }
 
 

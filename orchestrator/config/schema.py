@@ -12,6 +12,7 @@ from orchestrator.config.deployment import Deployment
 from orchestrator.config.environment import Environment
 from orchestrator.config.section import Name, NonEmpty, Section
 from orchestrator.config.store_address import EMBEDDED, store_address
+from orchestrator.config.telemetry import Telemetry
 
 PRODUCTION = "production"
 
@@ -61,6 +62,9 @@ class Config(Section):
     )
     webhooks: Webhooks = Field(
         default_factory=Webhooks, description="How ends of asynchronous requests are reported."
+    )
+    telemetry: Telemetry = Field(
+        default_factory=Telemetry, description="What is told about requests."
     )
     models: dict[Name, Model] = Field(min_length=1, description="The models, by name.")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from orchestrator.lifecycle.retry import RetryRules
+from orchestrator.telemetry.settings import TelemetrySettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,6 +156,7 @@ class RoutingTable(msgspec.Struct, frozen=True):
         results: where their results are kept.
         webhooks: how they are reported.
         lease_s: seconds for which a dispatcher claims a request at a time.
+        telemetry: what is told about requests.
     """
 
     models: dict[str, Model] = {}
@@ -164,6 +166,7 @@ class RoutingTable(msgspec.Struct, frozen=True):
     results: Results = Results()
     webhooks: Webhooks = Webhooks()
     lease_s: float = 30.0
+    telemetry: TelemetrySettings = TelemetrySettings()
 
 
 def decode(user_config: dict[str, Any]) -> RoutingTable:

@@ -16,6 +16,8 @@ from ray.serve.schema import (
 
 from orchestrator.config import ConfigError, compile_serve
 from orchestrator.router.table import decode
+from orchestrator.telemetry.settings import TelemetrySettings
+from replicas.spec import ReplicaSpec
 
 SECRET = "0123456789abcdef"
 STORE = "redis://user:s3cret@store:6379/0"
@@ -31,6 +33,7 @@ store: ${STORE_URL}
 dispatcher: {replicas: 3, lease_seconds: 20}
 results: {url: "s3://bucket/results", keep_hours: 2, inline_kilobytes: 64}
 webhooks: {allowed_networks: [10.1.0.0/16], retry_seconds: [1, 2.5]}
+telemetry: {sampling_percent: 5, keep_slowest_percent: 2, keep_hours: 1, recent_requests: 500}
 models:
   llm:
     deployments:
@@ -49,6 +52,16 @@ models:
         async_requests: {max_requests: 50, max_requests_per_key: 5, run_seconds: 900}
       development: {deployment: v1}
 """
+
+
+TELEMETRY = {
+    "sample_ratio": 0.05,
+    "slowest_share": 0.02,
+    "recent": 500,
+    "kept": 1000,
+    "keep_s": 3600,
+    "forward_baggage": False,
+}
 
 
 @pytest.fixture
@@ -93,6 +106,7 @@ def test_listener_and_applications(compiled):
     assert [(app["name"], app["route_prefix"]) for app in compiled["applications"]] == [
         ("router", "/"),
         ("dispatcher", None),
+        ("observatory", None),
         ("llm.production", None),
         ("llm.development", None),
     ]
@@ -252,6 +266,27 @@ def test_settings_of_a_queue(compiled):
         "startup": {"attempts": 3, "backoff_initial_s": 1, "backoff_max_s": 30},
         "resources": {"num_gpus": 1, "num_cpus": 2},
         "predict_s": 40,
+        "telemetry": TELEMETRY,
+    }
+
+
+def test_every_process_is_told_what_to_tell(compiled):
+    assert table(compiled)["telemetry"] == TELEMETRY
+    assert decode(table(compiled)).telemetry == msgspec.convert(TELEMETRY, TelemetrySettings)
+    # Whether a replica's requests are sampled is decided before they reach it.
+    spec = application(compiled, "llm.production")["args"]["replica"]
+    assert spec["telemetry"] == {"slowest_share": 0.02}
+    assert ReplicaSpec.model_validate(spec).telemetry == TelemetrySettings(slowest_share=0.02)
+
+
+def test_telemetry_s_defaults_are_those_of_a_process_that_is_told_nothing(loaded, small):
+    compiled = compile_serve(loaded(small), {})
+    assert decode(table(compiled)).telemetry == TelemetrySettings()
+
+
+def test_logs_are_json(compiled):
+    assert {tuple(each["logging_config"].items()) for each in compiled["applications"]} == {
+        (("enable_access_log", False), ("encoding", "JSON"))
     }
 
 
@@ -324,6 +359,8 @@ def restarting(compiled: dict[str, Any]) -> str:
         ("keep_hours: 2", "keep_hours: 3"),
         ("retry_seconds: [1, 2.5]", "retry_seconds: [1, 3]"),
         ("run_seconds: 900", "run_seconds: 1000"),
+        ("sampling_percent: 5", "sampling_percent: 6, forward_baggage: true"),
+        ("keep_hours: 1,", "keep_hours: 2, kept_requests: 10,"),
         ("concurrency: 8", "concurrency: 8\n        startup: {timeout_seconds: 600}"),
     ],
 )
