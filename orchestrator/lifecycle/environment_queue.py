@@ -13,17 +13,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.lifecycle.autoscaling import ConcurrencyPolicy, Decision
 from orchestrator.lifecycle.choice import Candidate, choose
-from orchestrator.lifecycle.permits import HEADS, Exchange, Grant, Head, Reply, Usable, WorkClass
-from orchestrator.lifecycle.replica import ReplicaReport, ReportReply, Stage
+from orchestrator.lifecycle.chronicle import Change, Chronicle
+from orchestrator.lifecycle.description import describe
+from orchestrator.lifecycle.permits import HEADS, Exchange, Grant, Reply, Usable, WorkClass
+from orchestrator.lifecycle.registered import RegisteredHolder
+from orchestrator.lifecycle.replica import ReplicaReport, ReportReply
 from orchestrator.lifecycle.replica_pool import SETTLE_S, ReplicaPool
 from orchestrator.lifecycle.share import MinimumShare
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from orchestrator.lifecycle.settings import EnvironmentSettings
 
 REJECTED_COUNTS_S = 1.0
@@ -36,44 +40,6 @@ JUST_COME = 1e-3
 """Load of a holder that was empty until its last exchange and is not now: more than nothing."""
 
 
-@dataclass(slots=True, eq=False)
-class _Holder:
-    """What the queue knows of one holder."""
-
-    term: str
-    entered_from: str
-    heard: float
-    message: Exchange
-    granted: int = 0
-    pending: deque[Grant] = field(default_factory=deque)
-    out: Counter[str] = field(default_factory=Counter)
-    ranks: tuple[float, ...] = ()
-    load: float = 0.0
-    load_until: float = -math.inf
-    told: tuple[object, ...] = ()
-
-    @property
-    def unmet(self) -> int:
-        """Waiters for whom no grant is on its way."""
-        return max(self.message.waiting - len(self.pending), 0)
-
-    @property
-    def next_rank(self) -> float:
-        """Rank of the first waiter for whom no grant is on its way, as far as it is known."""
-        return self.ranks[min(len(self.pending), len(self.ranks) - 1)]
-
-    @property
-    def next_heads(self) -> list[tuple[float, Head]]:
-        """The known waiters for whom no grant is on its way, or the last, with their ranks."""
-        start = min(len(self.pending), len(self.ranks) - 1)
-        return list(zip(self.ranks[start:], self.message.heads[start:], strict=True))
-
-    @property
-    def described(self) -> bool:
-        """Whether the next waiter's rank is known exactly."""
-        return len(self.pending) < len(self.ranks)
-
-
 class EnvironmentQueue:
     """See the module. All times are readings of the queue's own clock, in seconds."""
 
@@ -81,17 +47,17 @@ class EnvironmentQueue:
         """`name` tells this life of the queue from every other; it begins the terms."""
         self.settings = settings
         self.name = name
-        self.pool = ReplicaPool(settings.startup)
+        self.chronicle = Chronicle()
+        self.pool = ReplicaPool(settings.startup, self.chronicle)
         self.policy = ConcurrencyPolicy(settings.autoscaling, now)
         self.decision = Decision(self.policy.current, "no load seen yet")
-        self._born = now
+        self.born = now
         self._wake_until = -math.inf
-        self._holders: dict[str, _Holder] = {}
+        self._holders: dict[str, RegisteredHolder] = {}
         self._terms = 0
         self._stamp = 0
         self._usable: list[Usable] = []
         self._usable_version = -1
-        self._short_since: float | None = None
         self._rejections: deque[tuple[float, int]] = deque()
         self._share = MinimumShare(now)
         self._served = 0
@@ -183,19 +149,19 @@ class EnvironmentQueue:
 
     def settled(self, now: float) -> bool:
         """False while a new queue may not have heard of all replicas and holders yet."""
-        return now - self._born >= 2 * SETTLE_S
+        return now - self.born >= 2 * SETTLE_S
 
     # Holders, seen from inside
 
-    def _register(self, message: Exchange, now: float) -> _Holder:
+    def _register(self, message: Exchange, now: float) -> RegisteredHolder:
         """A holder that is new here, or was away: what it says that it holds, it holds."""
         self._terms += 1
-        holder = _Holder(f"{self.name}/{self._terms}", message.term, now, message)
+        holder = RegisteredHolder(f"{self.name}/{self._terms}", message.term, now, message)
         self._holders[message.holder] = holder
         self._describe_line(holder, message, now)
         return holder
 
-    def _take_in(self, holder: _Holder, message: Exchange, now: float) -> None:
+    def _take_in(self, holder: RegisteredHolder, message: Exchange, now: float) -> None:
         last = holder.message
         elapsed = message.uptime_s - last.uptime_s
         if elapsed > 0:
@@ -210,13 +176,13 @@ class EnvironmentQueue:
             holder.pending.popleft()
         self._describe_line(holder, message, now)
 
-    def _describe_line(self, holder: _Holder, message: Exchange, now: float) -> None:
+    def _describe_line(self, holder: RegisteredHolder, message: Exchange, now: float) -> None:
         holder.message = message
         holder.ranks = tuple(now - head.age_s for head in message.heads)
         holder.out = Counter(message.held)
         holder.out.update(grant.replica_id for grant in holder.pending)
 
-    def _to_tell(self, holder: _Holder, now: float) -> tuple[object, ...]:
+    def _to_tell(self, holder: RegisteredHolder, now: float) -> tuple[object, ...]:
         """What a holder must not learn late; its equality decides whether a watch is answered.
 
         That somebody waits elsewhere is among it only where the holder holds
@@ -226,7 +192,7 @@ class EnvironmentQueue:
         unhealthy = self.pool.unhealthy(now) is not None
         return (self.pool.version, len(self._holders) == 1, waited_for, unhealthy)
 
-    def _reply(self, holder: _Holder, now: float, known_replicas: int) -> Reply:
+    def _reply(self, holder: RegisteredHolder, now: float, known_replicas: int) -> Reply:
         self._stamp += 1
         version = self.pool.version
         usable = self._refresh_usable()
@@ -249,7 +215,7 @@ class EnvironmentQueue:
             unhealthy=self.pool.unhealthy(now),
         )
 
-    def _elsewhere(self, holder: _Holder) -> float | None:
+    def _elsewhere(self, holder: RegisteredHolder) -> float | None:
         """Rank of the best waiter at other holders for whom no grant is on its way."""
         others = [h for h in self._holders.values() if h is not holder and h.unmet]
         if not others:
@@ -301,8 +267,8 @@ class EnvironmentQueue:
             out[replica_id] += 1
 
     def _next_grant(
-        self, waiting: list[_Holder], candidates: list[Candidate]
-    ) -> tuple[_Holder, str, bool] | None:
+        self, waiting: list[RegisteredHolder], candidates: list[Candidate]
+    ) -> tuple[RegisteredHolder, str, bool] | None:
         """Whom to grant which replica, and whether that is due whoever ranks before.
 
         Where the next in rank is to avoid all replicas with room, these go to
@@ -334,7 +300,7 @@ class EnvironmentQueue:
             waits=WorkClass.ASYNC in waits,
         )
 
-    def _async_is_due(self, waiting: list[_Holder]) -> bool:
+    def _async_is_due(self, waiting: list[RegisteredHolder]) -> bool:
         """Whether asynchronous work waits that has less than its minimum share of the slots."""
         if all(h.message.work is WorkClass.SYNC for h in waiting):
             return False
@@ -350,6 +316,7 @@ class EnvironmentQueue:
     # Scaling
 
     def _scale(self, now: float) -> None:
+        before = self.decision.desired
         if self.pool.unhealthy(now) is not None:
             floor = self.settings.autoscaling.min_replica
             self.decision = Decision(floor, "unhealthy: no start beyond min_replica is tried")
@@ -359,14 +326,15 @@ class EnvironmentQueue:
             if not self.settled(now):
                 # A queue that was restarted must not take replicas away that it has yet to hear of.
                 self.policy.current = max(self.policy.current, self.pool.live)
+                before = max(before, self.policy.current)
             if self._wake_until == math.inf and self.pool.any_ready:
                 self._wake_until = now + WOKEN_S
             load = self._in_flight(now)
             self.decision = self.policy.decide(now, load, wake=now < self._wake_until)
-        if self.decision.desired <= self.pool.live:
-            self._short_since = None
-        elif self._short_since is None:
-            self._short_since = now
+        desired = self.decision.desired
+        if desired != before:
+            self.chronicle.changed(Change(now, before, desired, self.decision.reason))
+        self.pool.missing.are(desired - self.pool.live, now)
 
     def _in_flight(self, now: float) -> float:
         """Requests running or waiting at all holders, and those that were rejected lately."""
@@ -376,7 +344,7 @@ class EnvironmentQueue:
             self._rejections.popleft()
         return held + sum(n for _, n in self._rejections)
 
-    def _load_of(self, holder: _Holder, now: float) -> float:
+    def _load_of(self, holder: RegisteredHolder, now: float) -> float:
         """The average between its last two exchanges, for as long as these were apart.
 
         After that, and for a new holder, what its last exchange found: an
@@ -390,6 +358,19 @@ class EnvironmentQueue:
 
     # What others may know
 
+    @property
+    def holders(self) -> Collection[RegisteredHolder]:
+        """Those who keep their leases."""
+        return self._holders.values()
+
+    def usable(self) -> Sequence[Usable]:
+        """Replicas that may get permits, oldest first."""
+        return self._refresh_usable()
+
+    def out(self, replica_id: str) -> int:
+        """Permits that are out for a replica."""
+        return self._out(replica_id)
+
     def ahead(self, holder: str, age_s: float, now: float) -> int:
         """How many at other holders rank before a waiter of this rank age (at most so many)."""
         rank = now - age_s
@@ -397,54 +378,11 @@ class EnvironmentQueue:
         return sum(self._before(other, rank) for other in others)
 
     @staticmethod
-    def _before(holder: _Holder, rank: float) -> int:
+    def _before(holder: RegisteredHolder, rank: float) -> int:
         before = sum(other < rank for other in holder.ranks)
         undescribed = max(holder.message.waiting - HEADS, 0)
         return before + (undescribed if before == len(holder.ranks) else 0)
 
     def describe(self, now: float) -> dict[str, Any]:
         """The state of the environment as plain data, for operators."""
-        unhealthy = self.pool.unhealthy(now)
-        failure = self.pool.last_failure
-        messages = [holder.message for holder in self._holders.values()]
-        # For asynchronous work a rank lies after the arrival, maybe in the future.
-        ages = [
-            max(now - holder.ranks[0], 0.0) for holder in self._holders.values() if holder.ranks
-        ]
-        return {
-            "status": self._status(now),
-            "reason": failure.reason if failure else None,
-            "log_tail": list(failure.log_tail) if failure else [],
-            "retry_after_s": unhealthy.retry_after_s if unhealthy else None,
-            "desired": self.decision.desired,
-            "decision": self.decision.reason,
-            "waiting": sum(holder.unmet for holder in self._holders.values()),
-            "oldest_wait_s": max(ages, default=0.0),
-            "in_use": sum(m.in_use for m in messages),
-            "kept": sum(sum(m.held.values()) - m.in_use for m in messages),
-            "holders": len(messages),
-            "replicas": [self.pool.describe_replica(r, self._out(r)) for r in self.pool.known],
-            "provisioning": self._provisioning(now),
-            "startup": self.pool.describe_starts(),
-        }
-
-    def _provisioning(self, now: float) -> dict[str, Any]:
-        missing = max(self.decision.desired - self.pool.live, 0)
-        since = self._short_since if self._short_since is not None else now
-        return {
-            "count": missing,
-            "for_s": now - since,
-            "needs": dict(self.settings.resources),
-        }
-
-    def _status(self, now: float) -> str:
-        """Status of the deployment that runs here, in the contract's words."""
-        if self.pool.unhealthy(now) is not None:
-            return "UNHEALTHY"
-        if self.pool.has(Stage.READY):
-            return "ACTIVE"
-        if self.pool.has(Stage.LOADING, Stage.WARMING):
-            return "LOADING_MODEL"
-        if self.decision.desired > 0:
-            return "WAKING_UP"
-        return "SCALED_TO_ZERO"
+        return describe(self, now)

@@ -20,6 +20,8 @@
      │    ├── IdempotencyConflict        the idempotency key stands for another body
      │    ├── Draining                   what was asked is on its way out
      │    ├── QueueUnreachable           the environment's queue does not answer
+     │    ├── ObservatoryUnreachable     what is known of the system cannot be had
+     │    ├── TooManyWatchers            no room for another stream of events
      │    └── StoreUnreachable           the store does not answer
      │         ├── NoStore               there is none, or none that can be opened
      │         └── ResultUnreadable      a result that is kept elsewhere cannot be read
@@ -287,6 +289,34 @@ class QueueUnreachable(Rejected):
 
     def __str__(self) -> str:
         return f"The queue of {self.environment} does not answer at the moment."
+
+
+class ObservatoryUnreachable(Rejected):
+    """The observatory does not answer; requests are served as always."""
+
+    def __init__(self, retry_after_s: float = 2.0) -> None:
+        super().__init__(retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return "The observatory of this cluster does not answer at the moment."
+
+
+class TooManyWatchers(Rejected):
+    """As many streams of events are open at this router as may be.
+
+    Attributes:
+        limit: how many may be.
+        retry_after_s: seconds after which there may be room.
+    """
+
+    def __init__(self, limit: int, retry_after_s: float = 10.0) -> None:
+        super().__init__(limit, retry_after_s)
+        self.limit = limit
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"This router has {self.limit} streams of events open, and takes no more."
 
 
 class StoreUnreachable(Rejected):

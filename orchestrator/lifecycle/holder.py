@@ -235,6 +235,19 @@ class Holder:
         return len(self._in_use)
 
     @property
+    def has_replicas(self) -> bool:
+        """Whether there is any replica, as far as was heard last."""
+        return bool(self._replicas)
+
+    def place(self, waiter: Waiter, now: float) -> tuple[int, float]:
+        """A waiter's place: how many here are served before it, and the age of its rank.
+
+        Raises:
+            ValueError: it is not in line.
+        """
+        return self.line.position(waiter), now - self.line.rank(waiter)
+
+    @property
     def kept(self) -> int:
         """Permits that lie idle here."""
         return len(self._kept)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from orchestrator.lifecycle.chronicle import Chronicle, Missing, Start
 from orchestrator.lifecycle.permits import Unhealthy, Usable
 from orchestrator.lifecycle.replica import STARTUP_STAGES, ReplicaReport, Stage, may_follow
 
@@ -34,20 +35,34 @@ HISTORY = 200
 
 @dataclass(slots=True)
 class Known:
-    """A replica that has reported; `settles_at` is None once it has settled."""
+    """A replica that has reported; `settles_at` is None once it has settled.
+
+    Its `stages` are those that it reported, with PROVISIONING where that is known.
+    """
 
     report: ReplicaReport
     first_heard: float
     heard: float
     settles_at: float | None
+    born: float
+    provisioning_s: float | None = None
     suspect: bool = False
+
+    @property
+    def stages(self) -> dict[Stage, float]:
+        """Seconds spent in each stage that has ended."""
+        if self.provisioning_s is None:
+            return dict(self.report.stages)
+        return {Stage.PROVISIONING: self.provisioning_s, **self.report.stages}
 
 
 class ReplicaPool:
     """The replicas of one environment. Times are readings of the queue's clock, in seconds."""
 
-    def __init__(self, startup: StartupSettings) -> None:
+    def __init__(self, startup: StartupSettings, chronicle: Chronicle | None = None) -> None:
         self.startup = startup
+        self.chronicle = chronicle if chronicle is not None else Chronicle()
+        self.missing = Missing()
         self.known: dict[str, Known] = {}
         self.version = 0
         self.history: deque[dict[Stage, float]] = deque(maxlen=HISTORY)
@@ -70,17 +85,23 @@ class ReplicaPool:
             self._ended.append(name)
             if self.known.pop(name, None) is not None:
                 self.version += 1
-            return self._failed(report, now) if stage is Stage.FAILED else 0.0
+            return self._failed(report, known, now) if stage is Stage.FAILED else 0.0
         was = known.report.stage if known else None
         if known is None:
             settles_at = now + SETTLE_S if stage in (Stage.READY, Stage.DRAINING) else None
-            known = self.known[name] = Known(report, now, now, settles_at)
+            known = Known(report, now, now, settles_at, born=now - report.age_s)
+            since = self.missing.arrived() if stage is not Stage.DRAINING else None
+            if stage in STARTUP_STAGES and since is not None:
+                known.provisioning_s = max(now - since, 0.0)
+            self.known[name] = known
             self.version += 1
         elif stage is not was or known.suspect:
             self.version += 1
         known.report, known.heard, known.suspect = report, now, False
+        # A report that was long on its way makes a replica look younger, never older.
+        known.born = min(known.born, now - report.age_s)
         if stage is Stage.READY and was is not Stage.READY:
-            self._started(report)
+            self._started(known, now, seen=was is not None)
         return 0.0
 
     def suspect(self, replica_ids: Iterable[str]) -> None:
@@ -104,7 +125,7 @@ class ReplicaPool:
                 del self.known[replica_id]
                 self.version += 1
                 if starting and self.live < desired:
-                    self._failed(_silenced(known.report), now)
+                    self._failed(_silenced(known.report), known, now)
             elif silent >= SUSPECT_AFTER_S and not starting and not known.suspect:
                 known.suspect = True
                 self.version += 1
@@ -167,13 +188,24 @@ class ReplicaPool:
         """Another deployment is to be run: earlier failures say nothing about it."""
         self._failures, self._failure, self._unhealthy_until = 0, None, None
 
-    def _started(self, report: ReplicaReport) -> None:
-        self.history.append(dict(report.stages))
+    def _started(self, known: Known, now: float, *, seen: bool) -> None:
+        """It is ready; `seen`: this queue saw it start, else it may have been ready for long."""
+        report, stages = known.report, known.stages
+        self.history.append(stages)
+        ended = now if seen else min(known.born + sum(report.stages.values()), now)
+        start = Start(report.replica_id, report.deployment, ended, stages)
+        self.chronicle.started(start, now_known=seen)
         self.forgive()
 
-    def _failed(self, report: ReplicaReport, now: float) -> float:
+    def _failed(self, report: ReplicaReport, known: Known | None, now: float) -> float:
         self._failures += 1
         self._failure = report
+        last = known.report.stage if known is not None else None
+        if last in (*STARTUP_STAGES, None) and Stage.READY not in report.stages:
+            stages = replace(known, report=report).stages if known is not None else report.stages
+            reason = report.reason or "the replica failed to start"
+            start = Start(report.replica_id, report.deployment, now, dict(stages), reason)
+            self.chronicle.started(start)
         backoff = self.startup.backoff_s(self._failures)
         ready = self.any_ready
         if self._failures >= self.startup.attempts and not ready:
@@ -193,31 +225,6 @@ class ReplicaPool:
         """Whether a replica is in one of these stages."""
         return any(known.report.stage in stages for known in self.known.values())
 
-    def describe_replica(self, replica_id: str, permits: int) -> dict[str, Any]:
-        """A replica as plain data, for operators; `permits` are out for it."""
-        known = self.known[replica_id]
-        report = known.report
-        return {
-            "id": replica_id,
-            "deployment": report.deployment,
-            "stage": report.stage.value,
-            "address": report.address,
-            "slots": report.slots,
-            "permits": permits,
-            "in_flight": report.in_flight,
-            "stages": {stage.value: seconds for stage, seconds in report.stages.items()},
-            "age_s": report.age_s,
-            "suspect": known.suspect,
-        }
-
-    def describe_starts(self) -> dict[str, Any]:
-        """What the remembered starts took, per stage, in seconds."""
-        return {
-            "count": len(self.history),
-            "p50": {stage.value: spent for stage, spent in self.percentiles(0.5).items()},
-            "p95": {stage.value: spent for stage, spent in self.percentiles(0.95).items()},
-        }
-
 
 def _silenced(report: ReplicaReport) -> ReplicaReport:
     return ReplicaReport(
@@ -226,5 +233,6 @@ def _silenced(report: ReplicaReport) -> ReplicaReport:
         stage=Stage.FAILED,
         slots=report.slots,
         reason=f"the replica's process fell silent while {report.stage.value}",
+        stages=report.stages,
         log_tail=report.log_tail,
     )

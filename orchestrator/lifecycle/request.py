@@ -28,6 +28,9 @@ from orchestrator.lifecycle import errors
 class State(Enum):
     """Where a request is in its life."""
 
+    # By identity: Enum's own hashes the name anew, at each step of each request.
+    __hash__ = object.__hash__
+
     RECEIVED = "received"
     ADMITTED = "admitted"
     PARKED = "parked"
@@ -38,6 +41,9 @@ class State(Enum):
 
 class Event(Enum):
     """What can happen to a request."""
+
+    # By identity: Enum's own hashes the name anew, at each step of each request.
+    __hash__ = object.__hash__
 
     ADMIT = "admit"
     PARK = "park"
@@ -61,6 +67,7 @@ class Outcome(StrEnum):
     REJECTED_DRAINING = "rejected_draining"
     REJECTED_QUEUE_UNREACHABLE = "rejected_queue_unreachable"
     REJECTED_STORE_UNREACHABLE = "rejected_store_unreachable"
+    REJECTED_OBSERVATORY_UNREACHABLE = "rejected_observatory_unreachable"
 
     EVICTED_PARK_TIMEOUT = "evicted_park_timeout"
     EVICTED_UNHEALTHY = "evicted_unhealthy"
@@ -177,6 +184,8 @@ _OUTCOMES: Final[tuple[tuple[type[errors.RequestError], Outcome], ...]] = (
     (errors.AsyncQueueFull, Outcome.REJECTED_QUEUE_FULL),
     (errors.QueueUnreachable, Outcome.REJECTED_QUEUE_UNREACHABLE),
     (errors.StoreUnreachable, Outcome.REJECTED_STORE_UNREACHABLE),
+    (errors.ObservatoryUnreachable, Outcome.REJECTED_OBSERVATORY_UNREACHABLE),
+    (errors.TooManyWatchers, Outcome.REJECTED_QUEUE_FULL),
     (errors.Rejected, Outcome.REJECTED_INVALID),
     (errors.ParkTimeout, Outcome.EVICTED_PARK_TIMEOUT),
     (errors.EnvironmentUnhealthy, Outcome.EVICTED_UNHEALTHY),

@@ -55,6 +55,9 @@ class Queue(Protocol):
     async def describe(self) -> dict[str, Any]:
         """The state of the environment."""
 
+    async def ahead(self, holder: str, age_s: float) -> int:
+        """How many at other holders rank before a waiter whose rank is so old."""
+
 
 class Permit:
     """The right to run one request on one slot of one replica, until it is released.
@@ -108,6 +111,7 @@ class PermitClient:
         name = f"{os.getpid()}-{os.urandom(6).hex()}"
         self._holder = Holder(name, QueueSettings.from_mapping(settings), self._clock(), work)
         self._waiting: dict[int, asyncio.Future[Slot]] = {}
+        self._owners: dict[object, Waiter] = {}
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._due = asyncio.Event()
@@ -118,6 +122,11 @@ class PermitClient:
         ]
 
     # Requests
+
+    @property
+    def has_replicas(self) -> bool:
+        """Whether any replica is known to be there, as far as was heard last."""
+        return self._holder.has_replicas
 
     def try_acquire(self, size: int = 0) -> Permit | None:  # noqa: ARG002 - see below
         """A kept permit, if one is at hand and nobody is in line. Never waits.
@@ -137,6 +146,7 @@ class PermitClient:
         prefer: str | None = None,
         ticket: float | None = None,
         level: int = 0,
+        owner: object = None,
     ) -> Permit:
         """A permit, after waiting in line for it; being cancelled leaves the line.
 
@@ -148,6 +158,7 @@ class PermitClient:
             ticket: `Permit.ticket` of a permit that it had: its old place. On the
                 `time.monotonic()` scale: when it first came.
             level: level of priority, 0 first (see `orchestrator.lifecycle.line`).
+            owner: what `place` is to be asked with while it waits, hashable; None: nothing.
 
         Raises:
             QueueFull: the line's bound is reached.
@@ -169,6 +180,8 @@ class PermitClient:
             raise self._refused(refusal, waiter)
         future: asyncio.Future[Slot] = self._loop.create_future()
         self._waiting[waiter.number] = future
+        if owner is not None:
+            self._owners[owner] = waiter
         if self._holder.urgent or not self._awake.is_set():
             self._stir()
         elif self._timer is None or deadline - now < self._timer.when() - self._loop.time():
@@ -182,8 +195,25 @@ class PermitClient:
             raise
         finally:
             del self._waiting[waiter.number]
+            self._owners.pop(owner, None)
             self._holder.leave(waiter, self._clock())
         return Permit(slot, arrived, self._clock() - arrived, cold_start=waiter.cold)
+
+    async def place(self, owner: object) -> int | None:
+        """How many are served before the request of that owner, as far as is known.
+
+        Where the queue does not answer, only those are counted that wait here.
+
+        Returns:
+            None: it is not in line.
+        """
+        waiter = self._owners.get(owner)
+        if waiter is None or waiter not in self._holder.line:
+            return None
+        before, age_s = self._holder.place(waiter, self._clock())
+        with contextlib.suppress(QueueUnavailable):
+            before += await self._queue.ahead(self._holder.name, age_s)
+        return before
 
     def release(self, permit: Permit, *, failed: bool = False) -> None:
         """Give a permit back, once.

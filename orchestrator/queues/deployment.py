@@ -9,13 +9,21 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from orchestrator.lifecycle.environment_queue import EnvironmentQueue
 from orchestrator.lifecycle.settings import EnvironmentSettings
+from orchestrator.observatory.handle import ObservatoryHandle
 from orchestrator.queues.handle import WATCH_S
+from orchestrator.queues.telling import Telling
+from orchestrator.telemetry.settings import TelemetrySettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from orchestrator.lifecycle.permits import Exchange, Reply
     from orchestrator.lifecycle.replica import ReplicaReport, ReportReply
+    from orchestrator.observatory.protocol import Hub
 
 TICK_S = 0.1
 
@@ -23,27 +31,52 @@ logger = logging.getLogger("ray.serve")
 
 
 class Queue:
-    """Takes calls from holders, replicas and the autoscaling policy; calls nobody.
+    """Takes calls from holders, replicas and the autoscaling policy; calls the observatory alone.
 
     Serve calls `reconfigure` with the environment's settings before anybody
     else gets through, and again when they change.
     """
 
-    def __init__(self) -> None:
-        self._core: EnvironmentQueue | None = None
+    _core: EnvironmentQueue | None = None
+    _telling: Telling | None = None
+    _ticking: asyncio.Task[None] | None = None
+
+    def __init__(self, make_hub: Callable[[], Hub] = ObservatoryHandle) -> None:
+        """A queue without settings.
+
+        Args:
+            make_hub: gives the observatory.
+        """
+        self._make_hub = make_hub
         self._watches: dict[str, tuple[str, int, asyncio.Future[Reply | None]]] = {}
         self._desired_changed = asyncio.Event()
-        self._ticking: asyncio.Task[None] | None = None
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Go by these settings from now on (see `orchestrator.config`: EnvironmentSettings)."""
         settings = EnvironmentSettings.from_mapping(user_config)
-        if self._core is None:
+        telemetry = msgspec.convert(user_config.get("telemetry", {}), TelemetrySettings)
+        if self._core is None or self._telling is None:
             self._core = EnvironmentQueue(settings, os.urandom(6).hex(), time.monotonic())
+            self._telling = Telling(self._core, telemetry, self._make_hub())
+            self._telling.start()
             self._ticking = asyncio.create_task(self._tick())
         else:
             self._core.reconfigure(settings)
+            self._telling.configure(telemetry)
         self._tell()
+
+    async def close(self) -> None:
+        """Stop deciding, and tell what has not been told."""
+        ticking, self._ticking = self._ticking, None
+        if ticking is None or self._telling is None:
+            return
+        ticking.cancel()
+        await asyncio.wait({ticking})
+        await self._telling.close()
+
+    def __del__(self) -> Coroutine[Any, Any, None] | None:
+        """What Serve calls, and awaits, to end a queue; the interpreter gets None."""
+        return None if self._ticking is None else self.close()
 
     async def exchange(self, message: Exchange) -> Reply:
         """See `EnvironmentQueue.exchange`."""
@@ -97,6 +130,10 @@ class Queue:
         """See `EnvironmentQueue.describe`."""
         return self._ready.describe(time.monotonic())
 
+    async def ahead(self, holder: str, age_s: float) -> int:
+        """See `EnvironmentQueue.ahead`."""
+        return self._ready.ahead(holder, age_s, time.monotonic())
+
     async def desired(self, seen: int | None) -> tuple[int, bool]:
         """How many replicas there should be, and whether that may be fewer than there are.
 
@@ -122,6 +159,8 @@ class Queue:
             try:
                 self._ready.tick(time.monotonic())
                 self._tell()
+                if self._telling is not None:
+                    self._telling.note()
             except Exception:
                 # Losing one tick is better than losing the queue's clock.
                 logger.exception("the queue's tick failed")

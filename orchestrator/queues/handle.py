@@ -56,6 +56,10 @@ class QueueHandle:
         """The state of the environment, for operators."""
         return cast("dict[str, Any]", await self._call("describe", CALL_TIMEOUT_S))
 
+    async def ahead(self, holder: str, age_s: float) -> int:
+        """How many at other holders rank before a waiter of a holder, by its rank's age."""
+        return cast("int", await self._call("ahead", CALL_TIMEOUT_S, holder, age_s))
+
     async def desired(self, seen: int | None) -> tuple[int, bool]:
         """Replicas wanted, and whether the queue has settled; held while it is still `seen`."""
         call = self._call("desired", WATCH_S + CALL_TIMEOUT_S, seen)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.lifecycle.chronicle import Change, Start
 from orchestrator.lifecycle.environment_queue import EnvironmentQueue
 from orchestrator.lifecycle.permits import HEADS, Exchange, Head, Reply, WorkClass
 from orchestrator.lifecycle.replica import ReplicaReport, Stage
@@ -629,6 +630,31 @@ def test_an_environment_describes_itself(scene: Scene, a: Party):
     scene.pass_time(0.5)
     described = scene.queue.describe(scene.now)
     assert described.pop("oldest_wait_s") == pytest.approx(3.5)
+    assert described["replicas"][0].pop("age_s") == pytest.approx(3.5)
+    callers = described.pop("classes")
+    assert callers["sync"].pop("oldest_wait_s") == pytest.approx(3.5)
+    assert callers == {
+        "sync": {"waiting": 1, "in_use": 1},
+        "async": {"waiting": 0, "in_use": 0, "oldest_wait_s": 0.0},
+    }
+    assert described.pop("decisions") == []
+    assert described.pop("decided") == {
+        "age_s": pytest.approx(0.5),
+        "before": 1,
+        "desired": 1,
+        "reason": "no change since the queue was started",
+    }
+    assert described.pop("starts") == [
+        {
+            "age_s": pytest.approx(0.5),
+            "replica": "r1",
+            "deployment": "v1",
+            "seconds": 0,
+            "result": "ready",
+            "reason": None,
+            "stages": {},
+        }
+    ]
     assert described.pop("decision").endswith(" in flight over 60 s, 7 a replica")
     assert described == {
         "status": "ACTIVE",
@@ -639,6 +665,7 @@ def test_an_environment_describes_itself(scene: Scene, a: Party):
         "waiting": 1,
         "in_use": 1,
         "kept": 1,
+        "slots": 2,
         "holders": 1,
         "replicas": [
             {
@@ -650,7 +677,6 @@ def test_an_environment_describes_itself(scene: Scene, a: Party):
                 "permits": 2,
                 "in_flight": 1,
                 "stages": {"LOADING": 2.0},
-                "age_s": 3.0,
                 "suspect": False,
             }
         ],
@@ -665,6 +691,59 @@ def test_it_says_since_when_replicas_are_missing(scene: Scene, a: Party):
     provisioning = scene.queue.describe(scene.now)["provisioning"]
     assert provisioning["count"] == 1
     assert provisioning["for_s"] == pytest.approx(3.0)
+
+
+def test_work_is_told_by_class(scene: Scene, a: Party):
+    scene.exchange(a, 5.0, 4.0)
+    scene.exchange(Party("d", work=WorkClass.ASYNC), 2.0, in_use=3)
+    classes = scene.queue.describe(scene.now)["classes"]
+    assert classes["sync"] == {"waiting": 2, "oldest_wait_s": 5.0, "in_use": 0}
+    assert classes["async"] == {"waiting": 1, "oldest_wait_s": 2.0, "in_use": 3}
+
+
+def test_each_change_of_what_is_wanted_is_remembered_with_its_reason(scene: Scene, a: Party):
+    scene.exchange(a, 0.0)
+    scene.pass_time(1.0)
+    scene.fail_starts(3)
+    scene.pass_time(1.0)
+    decisions = scene.queue.describe(scene.now)["decisions"]
+    assert [(d["before"], d["desired"]) for d in decisions] == [(0, 1), (1, 0)]
+    assert decisions[1]["reason"] == "unhealthy: no start beyond min_replica is tried"
+    assert [d["age_s"] for d in decisions] == [pytest.approx(2.0), pytest.approx(0.9)]
+
+
+def test_a_restarted_queue_does_not_take_what_runs_for_a_decision(scene: Scene):
+    scene.report("r1", Stage.READY)
+    scene.pass_time(1.0)
+    assert scene.queue.decision.desired == 1
+    assert scene.queue.describe(scene.now)["decisions"] == []
+
+
+def test_the_time_from_wanted_to_the_first_report_is_provisioning(scene: Scene, a: Party):
+    scene.exchange(a, 0.0)
+    scene.pass_time(3.0)
+    scene.report("r1", Stage.STARTING)
+    scene.pass_time(1.0)
+    scene.report("r1", Stage.READY, stages={Stage.STARTING: 1.0})
+    described = scene.queue.describe(scene.now)
+    took = {"PROVISIONING": pytest.approx(3.0), "STARTING": 1.0}
+    assert described["replicas"][0]["stages"] == took
+    assert described["startup"]["p50"] == took
+    assert described["starts"][0]["stages"] == took
+    assert described["starts"][0]["seconds"] == pytest.approx(4.0)
+    assert described["provisioning"] == {"count": 0, "for_s": 0.0, "needs": {"num_gpus": 1}}
+
+
+def test_what_is_new_is_taken_once(scene: Scene, a: Party):
+    scene.exchange(a, 0.0)
+    scene.report("r1", Stage.STARTING)
+    scene.report("r1", Stage.FAILED, reason="no memory", stages={Stage.STARTING: 2.0})
+    change, start = scene.queue.chronicle.take()
+    assert isinstance(change, Change)
+    assert (change.before, change.desired) == (0, 1)
+    assert isinstance(start, Start)
+    assert (start.replica_id, start.reason, start.seconds) == ("r1", "no memory", 2.0)
+    assert scene.queue.chronicle.take() == []
 
 
 def test_waiting_asynchronous_work_has_not_waited_a_negative_time(scene: Scene):

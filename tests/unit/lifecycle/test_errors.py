@@ -28,6 +28,8 @@ EXAMPLES: list[errors.RequestError] = [
     errors.StoreUnreachable("the connection was refused"),
     errors.NoStore("none is configured"),
     errors.ResultUnreadable("the bucket does not answer"),
+    errors.ObservatoryUnreachable(),
+    errors.TooManyWatchers(100),
     errors.ParkTimeout(2.0),
     errors.EnvironmentUnhealthy("it does not start", ["a", "b"], 3.0),
     errors.ReplicaLost(2, "it hung up"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.lifecycle.chronicle import KEPT, Missing
 from orchestrator.lifecycle.replica import TRANSITIONS, ReplicaReport, Stage, may_follow
 from orchestrator.lifecycle.replica_pool import (
     GONE_AFTER_S,
@@ -248,3 +249,63 @@ def test_a_restarted_pool_relearns_past_starts_from_those_that_run(pool: Replica
 
 def test_nothing_is_known_of_no_starts(pool: ReplicaPool):
     assert pool.percentiles(0.5) == {}
+
+
+# What is remembered of starts
+
+
+def test_each_missing_replica_has_its_own_time_of_waiting(pool: ReplicaPool):
+    pool.missing.are(1, 10.0)
+    pool.missing.are(3, 15.0)
+    assert pool.missing.since == 10.0
+    for n, now in enumerate((17.0, 18.0)):
+        pool.report(report(Stage.STARTING, f"r{n}"), now)
+    assert [known.stages[Stage.PROVISIONING] for known in pool.known.values()] == [7.0, 3.0]
+    pool.missing.are(0, 19.0)
+    pool.report(report(Stage.STARTING, "surge"), 20.0)
+    assert pool.known["surge"].stages == {}
+
+
+def test_a_start_called_off_was_the_last_one_wanted():
+    missing = Missing()
+    missing.are(1, 1.0)
+    missing.are(2, 2.0)
+    missing.are(1, 3.0)
+    assert missing.arrived() == 1.0
+    assert missing.arrived() is None
+
+
+def test_failed_and_silent_starts_are_remembered_with_their_reason(pool: ReplicaPool):
+    pool.report(report(Stage.LOADING, "r1", stages={Stage.STARTING: 1.0}), 0.0)
+    stages = {Stage.STARTING: 1.0, Stage.LOADING: 4.0}
+    pool.report(report(Stage.FAILED, "r1", reason="no memory", stages=stages), 4.0)
+    pool.report(report(Stage.LOADING, "r2", stages={Stage.STARTING: 1.0}), 5.0)
+    pool.tick(5.0 + GONE_IN_STARTUP_AFTER_S, 1)
+    first, second = pool.chronicle.starts
+    assert (first.replica_id, first.ended, first.seconds) == ("r1", 4.0, 5.0)
+    assert first.reason == "no memory"
+    assert second.reason == "the replica's process fell silent while LOADING"
+    assert second.stages == {Stage.STARTING: 1.0}
+
+
+def test_a_replica_that_fails_after_it_was_ready_is_no_failed_start(pool: ReplicaPool):
+    started(pool)
+    pool.report(report(Stage.FAILED, reason="killed"), 9.0)
+    # Nor where a restarted queue hears of it for the first time.
+    pool.report(report(Stage.FAILED, "r2", stages={Stage.READY: 3.0}), 9.0)
+    assert [start.reason for start in pool.chronicle.starts] == [None]
+
+
+def test_a_start_from_before_the_queue_is_remembered_and_is_no_news(pool: ReplicaPool):
+    stages = {Stage.STARTING: 1.0, Stage.LOADING: 2.0}
+    pool.report(report(Stage.READY, age_s=63.0, stages=stages), 100.0)
+    (start,) = pool.chronicle.starts
+    assert (start.ended, start.seconds) == (40.0, 3.0)
+    assert pool.chronicle.take() == []
+
+
+def test_what_is_remembered_is_bounded(pool: ReplicaPool):
+    for n in range(3 * KEPT):
+        started(pool, float(n), f"r{n}")
+    assert len(pool.chronicle.starts) == KEPT
+    assert len(pool.chronicle.take()) <= 2 * KEPT

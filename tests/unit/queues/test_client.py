@@ -116,6 +116,10 @@ class QueueNearby:
         self.check_up()
         return news
 
+    async def ahead(self, holder: str, age_s: float) -> int:
+        self.check_up()
+        return self.core.ahead(holder, age_s, time.monotonic())
+
     async def wake(self) -> None:
         self.check_up()
         self.woken += 1
