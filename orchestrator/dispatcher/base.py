@@ -8,6 +8,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from orchestrator.dispatcher.deliveries import Deliveries
+from orchestrator.dispatcher.tales import Tales
+from orchestrator.dispatcher.telling import PART
 from orchestrator.lifecycle.errors import StoreUnreachable
 from orchestrator.lifecycle.webhook import DeliveryRules
 from orchestrator.store import Retention, Store
@@ -18,6 +20,7 @@ from orchestrator.webhooks.signatures import Secrets
 from orchestrator.webhooks.traffic import Traffic
 
 if TYPE_CHECKING:
+    from orchestrator.dispatcher.telling import Telling
     from orchestrator.router.table import Results, RoutingTable, Webhooks
 
 logger: Final = logging.getLogger("ray.serve")
@@ -34,13 +37,16 @@ class Base:
         results: where their large results are.
     """
 
-    def __init__(self, address: str, results: Results, webhooks: Webhooks) -> None:
+    def __init__(
+        self, address: str, results: Results, webhooks: Webhooks, telling: Telling
+    ) -> None:
         """Opens everything; nothing is asked of anybody yet.
 
         Args:
             address: of the store.
             results: the table's.
             webhooks: the table's.
+            telling: what tells of all that is done.
 
         Raises:
             ValueError: the address or a network is not one.
@@ -49,12 +55,13 @@ class Base:
         policy = ReceiverPolicy(
             allow_http=webhooks.allow_http, allowed_networks=webhooks.allowed_networks
         )
-        self.store = Store.open(address, retention=retention)
+        self.store = Store.open(address, retention=retention, registry=telling.registry, part=PART)
         self.results = ResultStore(results.url, results.inline_bytes)
         self._settings = (address, results, webhooks)
         self._sender = Sender(policy, timeout_s=webhooks.timeout_s)
         self._traffic = Traffic(webhooks.per_host)
         self._secrets = Secrets(self.store.signing_keys)
+        self._tales = Tales(telling)
         self._rules = DeliveryRules(tuple(webhooks.schedule_s))
         self._keep_s = results.keep_s
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep(), name="results")
@@ -73,6 +80,7 @@ class Base:
             traffic=self._traffic,
             results=self.results,
             rules=self._rules,
+            tales=self._tales,
         )
 
     async def close(self) -> None:

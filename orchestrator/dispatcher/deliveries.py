@@ -15,6 +15,8 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
+from orchestrator.dispatcher.tales import Tales
+from orchestrator.dispatcher.telling import Telling
 from orchestrator.lifecycle.errors import StoreUnreachable
 from orchestrator.lifecycle.webhook import Verdict
 from orchestrator.store.decoding import host_of
@@ -27,6 +29,7 @@ from orchestrator.webhooks.traffic import Held
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from orchestrator.dispatcher.tales import Tale
     from orchestrator.lifecycle.webhook import DeliveryRules
     from orchestrator.store.records import Delivery
     from orchestrator.webhooks.sender import Sender
@@ -107,6 +110,7 @@ class Deliveries:
         traffic: what may be sent now.
         results: large results.
         rules: the schedule.
+        tales: what tells of them; None: nothing does.
     """
 
     def __init__(
@@ -119,6 +123,7 @@ class Deliveries:
         traffic: Traffic,
         results: Results,
         rules: DeliveryRules,
+        tales: Tales | None = None,
     ) -> None:
         self._tag = tag
         self._webhooks = webhooks
@@ -127,6 +132,7 @@ class Deliveries:
         self._traffic = traffic
         self._results = results
         self._rules = rules
+        self._tales = tales or Tales(Telling())
         self._loop = asyncio.get_running_loop()
         self._due = asyncio.Event()
         self._around_at = -math.inf
@@ -245,11 +251,12 @@ class Deliveries:
             await self._hold(delivery, passage)
             return
         sent, alive = None, None
+        tale = self._tales.begin(delivery)
         try:
             async with asyncio.timeout(MEMORY_S) as limit:
                 async with self._traffic.holding(_size(delivery)):
                     limit.reschedule(None)
-                    sent = await self._send(delivery, secrets)
+                    sent = await self._send(delivery, secrets, tale)
                     alive = sent.alive
         except TimeoutError:
             pass  # results of others fill the memory
@@ -258,12 +265,12 @@ class Deliveries:
         if sent is None:
             await self._hold(delivery, Held(MEMORY_S, failing=False))
         else:
-            await self._record(delivery, sent)
+            await self._record(delivery, sent, tale)
 
-    async def _send(self, delivery: Delivery, secrets: Sequence[str]) -> Sent:
+    async def _send(self, delivery: Delivery, secrets: Sequence[str], tale: Tale) -> Sent:
         try:
             body = await self._body(delivery)
-            return await self._sender.send(delivery, body, secrets)
+            return await self._sender.send(delivery, body, secrets, tale.headers())
         except (ResultUnavailable, TimeoutError) as failure:
             reason = str(failure) or f"no answer within {READ_S:g} s"
             return _not_sent(delivery, f"the result could not be read: {reason}")
@@ -295,10 +302,11 @@ class Deliveries:
         await _heard(lambda: self._webhooks.defer(delivery.request_id, delivery.attempt, pause_s))
         self._plan(pause_s)
 
-    async def _record(self, delivery: Delivery, sent: Sent) -> None:
+    async def _record(self, delivery: Delivery, sent: Sent, tale: Tale | None = None) -> None:
         """Has the store know what came of a try; another may have been faster, after our lease."""
         key = (delivery.request_id, delivery.attempt, sent.line)
         if sent.verdict is Verdict.DELIVERED:
+            self._tales.ended(delivery, sent.line, Verdict.DELIVERED, tale)
             await _heard(lambda: self._webhooks.delivered(*key))
             return
         what = sent.line.error or f"the receiver answered {sent.line.status}"
@@ -306,6 +314,8 @@ class Deliveries:
         if sent.verdict is Verdict.RETRY:
             chance = random.random()  # noqa: S311 - jitter
             pause_s = self._rules.pause_s(delivery.attempt, chance, sent.asked_s)
+        verdict = Verdict.STOP if pause_s is None else Verdict.RETRY
+        self._tales.ended(delivery, sent.line, verdict, tale)
         if pause_s is not None:
             logger.info(
                 "webhook of %s, try %d: %s; again in %.0f s",

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.dispatcher.base import Base
-from orchestrator.dispatcher.lane import Lane, LaneSettings
+from orchestrator.dispatcher.lane import Lane
+from orchestrator.dispatcher.lane_settings import LaneSettings
+from orchestrator.dispatcher.sight import sight
+from orchestrator.dispatcher.telling import Telling
 from orchestrator.lifecycle.async_request import LONGEST_RUN_S
 from orchestrator.router.table import decode, store_address
 from orchestrator.router.upstream import UpstreamPool
+from orchestrator.store.keys import tag_of_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,13 +34,20 @@ class Stuck(Exception):  # noqa: N818 - a fact
 class Dispatcher:
     """Keeps a lane for each environment. To be made on the running loop."""
 
-    def __init__(self, make_permits: MakePermits, env: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        make_permits: MakePermits,
+        env: Mapping[str, str] = os.environ,
+        telling: Telling | None = None,
+    ) -> None:
         """A dispatcher without a table.
 
         Args:
             make_permits: makes the permit client of an environment.
             env: where the store's address is found if the table refers to it.
+            telling: what tells of all that it does; None: nothing does.
         """
+        self._telling = telling or Telling()
         self._make_permits = make_permits
         self._env = env
         self._pool = UpstreamPool()
@@ -51,6 +63,7 @@ class Dispatcher:
                 old one stays.
         """
         table = decode(user_config)
+        self._telling.configure(table.telemetry)
         old, base = self._base, self._base_for(table)
         wanted = _wanted(table) if base is not None else {}
         gone = []
@@ -66,6 +79,14 @@ class Dispatcher:
                 self._lanes[key] = self._open(base, key, wanted[key])
         if gone or old is not base:
             self._retire(gone, None if old is base else old)
+
+    async def sight(self, argument: bytes) -> bytes:
+        """Answers the observatory's question for a request (see `orchestrator.observatory`)."""
+        request_id = argument.decode(errors="replace")
+        tag = tag_of_id(request_id)
+        lanes = [*self._lanes.values(), *chain.from_iterable(self._retiring.values())]
+        runs = () if tag is None else [lane.running(request_id) for lane in lanes]
+        return sight([run for run in runs if run is not None])
 
     def check(self) -> None:
         """Raises `Stuck` if a lane does no work any more; a store that is away is no reason."""
@@ -91,6 +112,7 @@ class Dispatcher:
             await self._base.close()
             self._base = None
         self._pool.close()
+        await asyncio.to_thread(self._telling.close)
 
     def _base_for(self, table: RoutingTable) -> Base | None:
         address = store_address(table, self._env)
@@ -98,7 +120,7 @@ class Dispatcher:
             return None
         if self._base is not None and self._base.fits(table, address):
             return self._base
-        return Base(address, table.results, table.webhooks)
+        return Base(address, table.results, table.webhooks, self._telling)
 
     def _open(self, base: Base, key: tuple[str, str], settings: LaneSettings) -> Lane:
         return Lane(
@@ -109,6 +131,7 @@ class Dispatcher:
             make_deliveries=base.deliveries,
             make_permits=self._make_permits,
             pool=self._pool,
+            telling=self._telling,
         )
 
     def _retire(self, lanes: list[Lane], base: Base | None) -> None:

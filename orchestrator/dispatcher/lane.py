@@ -17,25 +17,24 @@ import contextlib
 import logging
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
-
-import msgspec
+from typing import TYPE_CHECKING, Final, Protocol
 
 from orchestrator.dispatcher.demand import Demand, Place
-from orchestrator.dispatcher.leases import RENEWALS, Leases
+from orchestrator.dispatcher.leases import RENEWALS, Leases, Run
 from orchestrator.dispatcher.run import Limits
 from orchestrator.dispatcher.runs import Runs
 from orchestrator.dispatcher.settling import Settler
+from orchestrator.dispatcher.trails import Trails
 from orchestrator.lifecycle.async_request import LONGEST_RUN_S
 from orchestrator.lifecycle.errors import StoreUnreachable
-from orchestrator.lifecycle.settings import FullPolicy
-from orchestrator.router.table import Environment
 from orchestrator.store.keys import tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orchestrator.dispatcher.lane_settings import LaneSettings
     from orchestrator.dispatcher.permits import MakePermits
+    from orchestrator.dispatcher.telling import Telling
     from orchestrator.router.upstream import UpstreamPool
     from orchestrator.store import Event, Store
     from orchestrator.store.results import ResultStore
@@ -81,20 +80,6 @@ class DeliveryLoop(Protocol):
         """Claims no more, and gives what is under way a while."""
 
 
-class LaneSettings(msgspec.Struct, frozen=True):
-    """What a lane goes by.
-
-    Attributes:
-        environment: its settings in the table.
-        lease_s: length of a lease.
-        max_result_bytes: larger results are refused.
-    """
-
-    environment: Environment
-    lease_s: float
-    max_result_bytes: int
-
-
 class Lane:
     """See the module. It is at work from when it is made, on the running loop, until `close`."""
 
@@ -109,6 +94,7 @@ class Lane:
         make_permits: MakePermits,
         pool: UpstreamPool,
         make_deliveries: Callable[[str], DeliveryLoop],
+        telling: Telling,
     ) -> None:
         """Begins to look, claim, run and deliver.
 
@@ -121,21 +107,24 @@ class Lane:
             make_permits: makes the permit client of an environment.
             pool: connections to replicas.
             make_deliveries: begins to deliver the webhooks of an environment, by its tag.
+            telling: what tells of it.
         """
         self.name = f"{model}/{name}"
         self._tag = tag_of(model, name)
         self._store = store
         self._requests = store.requests
         environment = settings.environment
-        self._permits = permits = make_permits(environment.application, _queue(environment))
+        self._permits = permits = make_permits(environment.application, settings.queue)
         self._deliveries = make_deliveries(self._tag)
         self._demand = Demand(permits, self._adjust)
         self._leases = Leases(store.requests, self._tag, settings.lease_s)
+        self._trails = Trails(telling, model, name)
         self._runs = Runs(
             self._leases,
             Settler(store.requests, results, self._plan_look),
             permits,
             pool,
+            self._trails,
             changed=self._run_changed,
             no_room=self._demand.pause,
         )
@@ -162,7 +151,7 @@ class Lane:
     def reconfigure(self, settings: LaneSettings) -> None:
         """Goes by other settings; runs under way end by those that they began with."""
         if settings.environment.queue != self.settings.environment.queue:
-            self._permits.reconfigure(_queue(settings.environment))
+            self._permits.reconfigure(settings.queue)
         self._apply(settings)
         self._adjust()
 
@@ -190,6 +179,10 @@ class Lane:
         await self._runs.close()
         await self._permits.close()
 
+    def running(self, request_id: str) -> Run | None:
+        """The run of a request; None: it does not run here."""
+        return self._leases.get(request_id)
+
     def stuck(self) -> str | None:
         """Why the lane does no work any more, for good; None: it does."""
         if self._stopping:
@@ -204,6 +197,7 @@ class Lane:
         environment = settings.environment
         self._most = max(1, environment.slots * environment.max_replica)
         self._runs.path = environment.predict_path
+        self._trails.application = environment.application
         self._runs.limits = Limits(
             min(environment.asynchronous.run_s, LONGEST_RUN_S), settings.max_result_bytes
         )
@@ -398,8 +392,3 @@ class Lane:
             for permit in permits:
                 self._permits.release(permit)
         self._adjust()
-
-
-def _queue(environment: Environment) -> dict[str, Any]:
-    """The queue's settings for accepted work: it waits, whatever is said to callers."""
-    return {**environment.queue, "policy": FullPolicy.QUEUE}

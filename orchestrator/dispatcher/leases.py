@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from orchestrator.dispatcher.permits import Permit
+    from orchestrator.dispatcher.trails import Trail
     from orchestrator.store.records import Claim
     from orchestrator.store.requests import Requests
 
@@ -25,19 +26,21 @@ class Run:
     Attributes:
         claim: the request.
         permit: the slot that it runs on.
+        trail: what is told of it.
         task: what carries it out.
         attempting: a replica has it now.
         dropped: the request is not ours any more; nothing is to be reported.
         stopped: this process is to end; the request goes back.
     """
 
-    __slots__ = ("attempting", "claim", "dropped", "permit", "stopped", "task")
+    __slots__ = ("attempting", "claim", "dropped", "permit", "stopped", "task", "trail")
 
     task: asyncio.Task[None]
 
-    def __init__(self, claim: Claim, permit: Permit) -> None:
+    def __init__(self, claim: Claim, permit: Permit, trail: Trail) -> None:
         self.claim = claim
         self.permit = permit
+        self.trail = trail
         self.attempting = False
         self.dropped = False
         self.stopped = False
@@ -84,6 +87,10 @@ class Leases:
     def due_in_s(self) -> float | None:
         """Seconds until a renewal is due; None: nothing runs."""
         return self._due_at - time.monotonic() if self._runs else None
+
+    def get(self, request_id: str) -> Run | None:
+        """The run of a request; None: it does not run here."""
+        return self._runs.get(request_id)
 
     def add(self, run: Run) -> None:
         """A run begins, under a new lease."""

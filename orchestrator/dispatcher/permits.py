@@ -20,6 +20,10 @@ class Permit(Protocol):
     def address(self) -> str:
         """Its base URL, `http://host:port`."""
 
+    @property
+    def cold_start(self) -> bool:
+        """Whether that replica started while it was waited for."""
+
 
 class Permits(Protocol):
     """One environment's permits, as one dispatcher sees them."""

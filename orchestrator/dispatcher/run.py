@@ -16,6 +16,7 @@ from orchestrator.router.headers import REJECT
 from orchestrator.router.upstream import BodyCut, ConnectionFailed
 
 if TYPE_CHECKING:
+    from orchestrator.dispatcher.trails import Trail
     from orchestrator.router.upstream import Connection, UpstreamPool
     from orchestrator.store.records import Claim
 
@@ -27,8 +28,6 @@ SENTENCE_CHARACTERS: Final = 500
 
 _ERROR_BODY_BYTES: Final = 256 * 1024
 """Of an error's body that are read: its sentence is at the start of one of our shape."""
-
-_FORBIDDEN: Final = frozenset("\r\n\0")
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -44,12 +43,14 @@ class Failed(msgspec.Struct, frozen=True):
     Attributes:
         code: kind of failure.
         message: a sentence.
+        kind: as `Attempt.failure` has it; empty: the replica did not fail.
         final: another attempt would end the same way.
         unreachable: no answer's head came: the replica may be gone.
     """
 
     code: ErrorCode
     message: str
+    kind: str = ""
     final: bool = False
     unreachable: bool = False
 
@@ -65,6 +66,11 @@ class NotRun(msgspec.Struct, frozen=True):
 
 
 Outcome = Answered | Failed | NotRun
+
+
+def followed(claim: Claim, failure: Failed) -> bool:
+    """Whether another attempt follows one that failed so."""
+    return not failure.final and claim.rules.again(claim.attempt, failure.code)
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -83,56 +89,58 @@ class _Error(msgspec.Struct):
 _decode_error = msgspec.json.Decoder(_Error).decode
 
 
-async def attempt(
-    pool: UpstreamPool, address: str, path: str, claim: Claim, limits: Limits
-) -> Outcome:
+async def attempt(pool: UpstreamPool, path: str, limits: Limits, trail: Trail) -> Outcome:
     """Runs a claimed request on a replica. Being cancelled closes the connection.
 
     Args:
         pool: connections to replicas.
-        address: the replica's base URL.
-        path: of predictions on it.
-        claim: the request.
+        path: of predictions on the replica.
         limits: of this attempt.
+        trail: of its run: says which request and which replica, and learns how it went.
     """
+    address = trail.run.tried.address
     try:
         async with asyncio.timeout(limits.run_s):
             connection = pool.take(address)
             if connection is not None:
                 try:
-                    return await _exchange(pool, connection, path, claim, limits)
+                    return await _exchange(pool, connection, path, limits, trail)
                 except ConnectionFailed as error:
                     if not error.reused:
                         raise
                     # The replica may only have closed what idled; a new connection shows.
             connection = await pool.connect(address, min(CONNECT_S, limits.run_s))
-            return await _exchange(pool, connection, path, claim, limits)
+            return await _exchange(pool, connection, path, limits, trail)
     except TimeoutError:
         sentence = f"The model did not finish within {limits.run_s:g} s."
-        return Failed(ErrorCode.MODEL_PREDICT_TIMEOUT, sentence)
+        return Failed(ErrorCode.MODEL_PREDICT_TIMEOUT, sentence, "timeout")
     except ConnectionFailed as error:
         sentence = f"The replica failed: {error}."
-        return Failed(ErrorCode.MODEL_UNAVAILABLE, sentence, unreachable=True)
+        return Failed(ErrorCode.MODEL_UNAVAILABLE, sentence, "connection", unreachable=True)
     except BodyCut as error:
         sentence = f"The replica broke off in the middle of its answer: {error}."
-        return Failed(ErrorCode.MODEL_UNAVAILABLE, sentence)
+        return Failed(ErrorCode.MODEL_UNAVAILABLE, sentence, "cut")
 
 
 async def _exchange(
-    pool: UpstreamPool, connection: Connection, path: str, claim: Claim, limits: Limits
+    pool: UpstreamPool,
+    connection: Connection,
+    path: str,
+    limits: Limits,
+    trail: Trail,
 ) -> Outcome:
-    body = claim.input
+    body = trail.claim.input
+    head = _head(connection.host, path, limits.run_s, trail)
     try:
-        connection.send(
-            _head(connection.host, path, claim, limits.run_s), (body,), len(body), head_only=False
-        )
+        connection.send(head, (body,), len(body), head_only=False)
         await connection.head_received()
+        trail.head(connection.status)
         code = error_of_status(connection.status)
         if code is None:
             return await _result(connection, limits.max_bytes)
         if connection.status == 503 and any(name == REJECT for name, _ in connection.headers):
             return NotRun()
-        return Failed(code, await _sentence(connection))
+        return Failed(code, await _sentence(connection), "status")
     finally:
         # Closes it, unless its answer has been read to the end.
         pool.give_back(connection)
@@ -182,21 +190,14 @@ async def _sentence(connection: Connection) -> str:
     return sentence
 
 
-def _head(host: bytes, path: str, claim: Claim, left_s: float) -> bytes:
-    identity = claim.request_id
+def _head(host: bytes, path: str, left_s: float, trail: Trail) -> bytes:
+    identity = trail.claim.request_id
     lines = (
         f"POST {path} HTTP/1.1\r\n"
         "content-type: application/json\r\n"
         f"x-request-id: {identity}\r\n"
         f"x-baseten-request-id: {identity}\r\n"
         f"request-timeout-ms: {max(1, int(left_s * 1000))}\r\n"
-        f"content-length: {len(claim.input)}\r\n"
-        f"{_context('traceparent', claim.traceparent)}"
-        f"{_context('tracestate', claim.tracestate)}"
+        f"content-length: {len(trail.claim.input)}\r\n"
     )
-    return b"%bhost: %b\r\n\r\n" % (lines.encode("latin-1", "replace"), host)
-
-
-def _context(name: str, value: str) -> str:
-    """A header with what a caller once sent; left out where it would be more than one."""
-    return f"{name}: {value}\r\n" if value and not _FORBIDDEN.intersection(value) else ""
+    return b"%b%bhost: %b\r\n\r\n" % (lines.encode("latin-1", "replace"), trail.lines(), host)

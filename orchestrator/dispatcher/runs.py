@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from orchestrator.dispatcher.permits import Permit, Permits
     from orchestrator.dispatcher.settling import Settler
+    from orchestrator.dispatcher.trails import Trails
     from orchestrator.router.upstream import UpstreamPool
     from orchestrator.store.records import Claim
 
@@ -40,6 +41,7 @@ class Runs:
         settler: Settler,
         permits: Permits,
         pool: UpstreamPool,
+        trails: Trails,
         *,
         changed: Callable[[], None],
         no_room: Callable[[float], None],
@@ -51,6 +53,7 @@ class Runs:
             settler: reports their ends.
             permits: where their permits go back to.
             pool: connections to replicas.
+            trails: what tells of them.
             changed: called when a slot is free again, and when a run is over.
             no_room: called with a pause, when a replica had no room for a request.
         """
@@ -61,6 +64,7 @@ class Runs:
         self._settler = settler
         self._permits = permits
         self._pool = pool
+        self._trails = trails
         self._changed = changed
         self._no_room = no_room
         self._loop = asyncio.get_running_loop()
@@ -78,7 +82,7 @@ class Runs:
 
     def begin(self, claim: Claim, permit: Permit) -> None:
         """Runs a request."""
-        run = Run(claim, permit)
+        run = Run(claim, permit, self._trails.begin(claim, permit))
         run.stopped = self._stopping
         self.holding += 1
         self._leases.add(run)
@@ -108,7 +112,8 @@ class Runs:
             if outcome is not None:
                 # The claim for the slot that has come free is to go with this report.
                 await asyncio.sleep(0)
-                await self._settler.settle(run.claim, outcome)
+                await self._settler.settle(run.claim, outcome, run.trail.run)
+            self._trails.reported(run.trail, outcome)
         except Exception:
             # Its lease lapses, and then it is put back.
             logger.exception("the run of request %s failed", run.claim.request_id)
@@ -125,6 +130,7 @@ class Runs:
             self.holding -= 1
             lost = isinstance(outcome, Failed) and outcome.unreachable
             self._permits.release(run.permit, failed=lost)
+            self._trails.attempted(run.trail, outcome)
             if isinstance(outcome, NotRun):
                 outcome = self._refuse()
             elif outcome is not None:
@@ -138,7 +144,7 @@ class Runs:
         """None: it was dropped or stopped."""
         run.attempting = True
         try:
-            return await attempt(self._pool, run.permit.address, self.path, run.claim, self.limits)
+            return await attempt(self._pool, self.path, self.limits, run.trail)
         except asyncio.CancelledError:
             if not run.ended:
                 raise

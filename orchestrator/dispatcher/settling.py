@@ -10,11 +10,12 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from orchestrator.dispatcher.run import Answered, Failed, NotRun, Outcome
+from orchestrator.dispatcher.run import Answered, Failed, NotRun, Outcome, followed
 from orchestrator.lifecycle.async_request import ErrorCode
 from orchestrator.lifecycle.errors import StoreUnreachable
 from orchestrator.store.records import Error
 from orchestrator.store.results import ResultUnavailable
+from orchestrator.telemetry.timeline import LONGEST_SENTENCE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from orchestrator.store.records import Claim, Result
     from orchestrator.store.requests import Requests
     from orchestrator.store.results import ResultStore
+    from orchestrator.telemetry.timeline import Run
 
 logger: Final = logging.getLogger("ray.serve")
 
@@ -49,45 +51,53 @@ class Settler:
         self._results = results
         self._paused = paused
 
-    async def settle(self, claim: Claim, outcome: Outcome) -> bool:
+    async def settle(self, claim: Claim, outcome: Outcome, run: Run) -> bool:
         """Reports how an attempt ended; waits for the store as long as it is away.
+
+        Args:
+            claim: what was to be run.
+            outcome: of the attempt.
+            run: its record, which is kept with the report; an error is written into it.
 
         Returns:
             Whether it was ours to report. If not, nothing has changed.
         """
         match outcome:
             case Answered():
-                return await self._succeed(claim, outcome)
+                return await self._succeed(claim, outcome, run)
             case Failed():
-                return await self._fail(claim, outcome)
+                return await self._fail(claim, outcome, run)
             case NotRun():
-                return await self._put_back(claim, None, outcome.pause_s)
+                return await self._put_back(claim, None, outcome.pause_s, None)
 
-    async def _succeed(self, claim: Claim, answer: Answered) -> bool:
+    async def _succeed(self, claim: Claim, answer: Answered, run: Run) -> bool:
         try:
             result = await self._keep(claim, answer)
         except ResultUnavailable as error:
             sentence = f"The result could not be kept: {error}."
-            return await self._fail(claim, Failed(ErrorCode.INTERNAL_SERVER_ERROR, sentence))
+            failure = Failed(ErrorCode.INTERNAL_SERVER_ERROR, sentence)
+            return await self._fail(claim, failure, run)
         done = await self._insist(
-            lambda: self._requests.succeed(claim.request_id, claim.attempt, result)
+            lambda: self._requests.succeed(claim.request_id, claim.attempt, result, run)
         )
         if not done and result.reference is not None:
             await self._discard(result.reference)
         return done
 
-    async def _fail(self, claim: Claim, failure: Failed) -> bool:
+    async def _fail(self, claim: Claim, failure: Failed, run: Run) -> bool:
         error = Error(failure.code, failure.message)
-        if failure.final or not claim.rules.again(claim.attempt, failure.code):
+        run.code, run.message = failure.code.value, failure.message[:LONGEST_SENTENCE]
+        if not followed(claim, failure):
             return await self._insist(
-                lambda: self._requests.fail(claim.request_id, claim.attempt, error)
+                lambda: self._requests.fail(claim.request_id, claim.attempt, error, run)
             )
-        return await self._put_back(claim, error, claim.rules.pause_s(claim.attempt))
+        return await self._put_back(claim, error, claim.rules.pause_s(claim.attempt), run)
 
-    async def _put_back(self, claim: Claim, error: Error | None, pause_s: float) -> bool:
-        done = await self._insist(
-            lambda: self._requests.put_back(claim.request_id, claim.attempt, error, pause_s)
-        )
+    async def _put_back(
+        self, claim: Claim, error: Error | None, pause_s: float, run: Run | None
+    ) -> bool:
+        key = (claim.request_id, claim.attempt)
+        done = await self._insist(lambda: self._requests.put_back(*key, error, pause_s, run))
         self._paused(pause_s)
         return done
 

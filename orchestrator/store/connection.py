@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,11 +29,14 @@ from redis.exceptions import TimeoutError as Unanswered
 
 from orchestrator.lifecycle.errors import StoreUnreachable
 from orchestrator.store.address import CONNECT_S, REPLY_S, client_of, close_client
+from orchestrator.telemetry.instruments import Registry
+from orchestrator.telemetry.metrics import STORE_ERRORS, STORE_SECONDS
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from orchestrator.store.scripts import Script
+    from orchestrator.telemetry.instruments import Histogram
 
 CALL_S: Final = CONNECT_S + REPLY_S
 """Longest that any call takes."""
@@ -80,13 +84,19 @@ class Connection:
 
     Args:
         url: as `Store.open` has it.
+        registry: where its calls are measured; None: nowhere that is told.
+        part: of the system, as metrics name it.
 
     Raises:
         ValueError: that is no address of a store.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, registry: Registry | None = None, part: str = "") -> None:
         self.redis: Redis = client_of(url)
+        self._registry = registry or Registry()
+        self._part = part
+        self._seconds: dict[str, Histogram] = {}
+        self._errors = self._registry.counter(STORE_ERRORS, part)
         self._waiting: deque[_Call] = deque()
         self._waiting_bytes = 0
         self._sending: asyncio.Task[None] | None = None
@@ -99,9 +109,9 @@ class Connection:
             StoreUnreachable: no answer, or the server cannot serve now.
         """
         try:
-            return await self.command("EVALSHA", script.digest, 1, key, *arguments)
+            return await self._call(script.name, "EVALSHA", script.digest, 1, key, *arguments)
         except NoScriptError:  # the server has not seen it since it was started
-            return await self.command("EVAL", script.source, 1, key, *arguments)
+            return await self._call(script.name, "EVAL", script.source, 1, key, *arguments)
 
     async def command(self, *words: Any) -> Any:
         """Sends one command, of bytes, text and numbers, and gives its answer.
@@ -109,6 +119,29 @@ class Connection:
         Raises:
             StoreUnreachable: as for `run`.
         """
+        return await self._call(str(words[0]).lower(), *words)
+
+    async def _call(self, operation: str, *words: Any) -> Any:
+        seconds = self._seconds.get(operation)
+        if seconds is None:
+            seconds = self._registry.histogram(STORE_SECONDS, self._part, operation)
+            self._seconds[operation] = seconds
+        began = time.monotonic()
+        try:
+            call = self._entered(words)
+            async with asyncio.timeout(CALL_S):
+                answer = await call.answer
+        except TimeoutError:
+            self._errors.value += 1
+            raise StoreUnreachable(f"no answer within {CALL_S:g} s") from None
+        except StoreUnreachable:
+            self._errors.value += 1
+            raise
+        seconds.observe(time.monotonic() - began)
+        return answer
+
+    def _entered(self, words: tuple[Any, ...]) -> _Call:
+        """A call that goes with the next batch."""
         if self._closed:
             raise StoreUnreachable("the connection was closed")
         call = _Call([_encoded(word) for word in words])
@@ -118,11 +151,7 @@ class Connection:
         self._waiting_bytes += call.size
         if self._sending is None:
             self._sending = asyncio.create_task(self._send(), name="store")
-        try:
-            async with asyncio.timeout(CALL_S):
-                return await call.answer
-        except TimeoutError:
-            raise StoreUnreachable(f"no answer within {CALL_S:g} s") from None
+        return call
 
     async def close(self) -> None:
         """Ends; calls that are under way fail."""

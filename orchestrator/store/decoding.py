@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -23,9 +24,10 @@ from orchestrator.store.records import (
     Result,
     Try,
 )
+from orchestrator.telemetry.timeline import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from orchestrator.store.records import Submission
 
@@ -51,6 +53,8 @@ _encode_about = msgspec.msgpack.Encoder().encode
 _decode_about = msgspec.msgpack.Decoder(About).decode
 _encode_try = msgspec.json.Encoder().encode
 _decode_try = msgspec.json.Decoder(Try).decode
+_encode_run = msgspec.msgpack.Encoder().encode
+_decode_run = msgspec.msgpack.Decoder(Run).decode
 
 
 def microseconds(seconds: float) -> int:
@@ -88,7 +92,7 @@ def host_of(webhook: str | None) -> str:
 
 def claim(row: Sequence[Any]) -> Claim:
     """One row of claim.lua."""
-    request_id, attempt, not_run, age, packed, body = row
+    request_id, attempt, not_run, age, waited, packed, body = row
     known = _decode_about(packed)
     return Claim(
         request_id=request_id.decode(),
@@ -100,14 +104,15 @@ def claim(row: Sequence[Any]) -> Claim:
         model=known.model,
         environment=known.environment,
         deployment=known.deployment,
-        waited_s=age / SECOND,
+        age_s=age / SECOND,
+        waited_s=waited / SECOND,
         traceparent=known.traceparent,
         tracestate=known.tracestate,
     )
 
 
-def record(row: Sequence[Any]) -> Record:
-    """A record as record.lua gives it."""
+def record(row: Sequence[Any], runs: Sequence[bytes | None] = ()) -> Record:
+    """A record as record.lua gives it, and its runs' where they were asked for."""
     (state, hook, created, status_at, attempt, not_run, priority, packed) = row[:8]
     (code, message, content_type, length, reference, _rank, data, place, request_id) = row[8:]
     known = _decode_about(packed)
@@ -126,7 +131,23 @@ def record(row: Sequence[Any]) -> Record:
         result=None if length is None else _result(content_type, length, reference, data),
         webhook=known.webhook,
         queue_position=None if place < 0 else place,
+        traceparent=known.traceparent,
+        tracestate=known.tracestate,
+        runs=tuple(_runs(runs)),
     )
+
+
+def _runs(texts: Sequence[bytes | None]) -> Iterator[Run]:
+    """Those that can be read: another version may have written what this one cannot."""
+    for text in texts:
+        if text is not None:
+            with contextlib.suppress(msgspec.DecodeError):
+                yield _decode_run(text)
+
+
+def run_record(run: Run | None) -> bytes:
+    """A run, as it is stored; empty: there is none."""
+    return b"" if run is None else _encode_run(run)
 
 
 def _result(content_type: bytes, length: bytes, reference: bytes, data: bytes | None) -> Result:
@@ -141,8 +162,8 @@ def _result(content_type: bytes, length: bytes, reference: bytes, data: bytes | 
 
 def delivery(row: Sequence[Any]) -> Delivery:
     """One row of delivery_claim.lua."""
-    attempt, fields = row
-    ended = record(fields)
+    attempt, fields, run = row
+    ended = record(fields, (run,))
     return Delivery(
         request_id=ended.request_id, attempt=attempt, url=ended.webhook or "", record=ended
     )

@@ -2,6 +2,7 @@
 
     orch:{<tag>}:…       tag: 12 hexadecimal digits of SHA-256("<model>.<environment>")
     orch:{cluster}:…     what belongs to no environment
+    orch:{timelines}:…   kept timelines of requests, of all environments
 
 A request's id begins with its environment's tag, so its keys are known from the
 id alone, also after the environment has left the config.
@@ -19,6 +20,8 @@ ID_DIGITS: Final = 32
 _ID: Final = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 
 CLUSTER_SECRETS: Final = "orch:{cluster}:webhook_secrets"
+TIMELINES: Final = "orch:{timelines}:"
+"""What all keys of timelines begin with."""
 
 
 def tag_of(model: str, environment: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from orchestrator.lifecycle.async_request import AsyncState, AttemptRules, ErrorCode, WebhookStatus
+from orchestrator.telemetry.timeline import Run
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -39,8 +40,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
         max_queue_s: longest stay in the queue, each time that it gets there.
         rules: attempts.
         webhook: address; None: none wanted.
-        traceparent: W3C context, as it came; empty: none.
-        tracestate: the same.
+        traceparent: W3C context of what hands it over, the parent of its runs; empty: none.
+        tracestate: what goes with that.
         idempotency: (SHA-256 of the caller's key and its API key's prefix, SHA-256
             of the body), hexadecimal; None: it gave none.
         bounds: of the environment.
@@ -112,6 +113,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     webhook: str | None = None
     queue_position: int | None = None
     """How many rank before it in its queue; None where it is not QUEUED."""
+    traceparent: str = ""
+    tracestate: str = ""
+    """As accepted."""
+    runs: tuple[Run, ...] = ()
+    """Those that were reported, in order; of one request that is asked for alone. A run
+    whose dispatcher died, and one that was canceled, is not among them."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -185,7 +192,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         input: the model's input.
         rules: its attempts.
         model, environment, deployment: as accepted.
-        waited_s: since it was accepted.
+        age_s: since it was accepted.
+        waited_s: since it was accepted or put back.
         traceparent, tracestate: as accepted.
     """
 
@@ -196,9 +204,16 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     environment: str
     deployment: str
+    age_s: float
     waited_s: float
     traceparent: str = ""
     tracestate: str = ""
+
+    @property
+    def run(self) -> int:
+        """Number of its run, 1 first: `attempt` without those that did not run."""
+        rules = self.rules
+        return self.attempt - rules.not_run if isinstance(rules, RemainingRules) else self.attempt
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,7 +223,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
         request_id: of the request, also the webhook's id, the same at every try.
         attempt: number of this try, 1 first; fences its lease.
         url: receiver.
-        record: the request, ended, with its result.
+        record: the request, ended, with its result; of its runs, the last one at most.
     """
 
     request_id: str

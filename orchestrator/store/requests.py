@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Retention,
         Submission,
     )
+    from orchestrator.telemetry.timeline import Run
 
 _AFTERWARDS_S: Final = 7 * 86_400.0
 """How much longer than its longest life an open request stays known."""
@@ -91,9 +92,9 @@ class Requests:
         return Accepted(rest[0].decode(), created=rest[1] == 1)
 
     async def get(self, request_id: str) -> Record | None:
-        """A request, with its result; None: unknown."""
-        row = await self._steps.run_on("get", request_id)
-        return None if row is None else decoding.record(row)
+        """A request, with its result and its runs; None: unknown."""
+        rows = await self._steps.run_on("get", request_id)
+        return None if rows is None else decoding.record(rows[0], rows[1:])
 
     async def cancel(self, request_id: str) -> tuple[bool, AsyncState] | None:
         """Whether it was canceled now, and the state that it is in; None: unknown."""
@@ -145,10 +146,13 @@ class Requests:
             lost += [row.decode() for row in rows]
         return lost
 
-    async def succeed(self, request_id: str, attempt: int, result: Result) -> bool:
+    async def succeed(
+        self, request_id: str, attempt: int, result: Result, run: Run | None = None
+    ) -> bool:
         """Ends a request with its result; False: the lease was not ours, nothing is changed.
 
-        Asking again with the same attempt gives True again.
+        Asking again with the same attempt gives True again. What is told of the run is
+        kept with the request.
         """
         return await self._steps.changed(
             "succeed",
@@ -159,16 +163,30 @@ class Requests:
             result.data or b"",
             result.reference or "",
             self._keep_ms,
+            decoding.run_record(run),
         )
 
-    async def fail(self, request_id: str, attempt: int, error: Error) -> bool:
+    async def fail(
+        self, request_id: str, attempt: int, error: Error, run: Run | None = None
+    ) -> bool:
         """Ends a request with an error; else as `succeed`."""
         return await self._steps.changed(
-            "fail", request_id, attempt, error.code.value, error.message, self._keep_ms
+            "fail",
+            request_id,
+            attempt,
+            error.code.value,
+            error.message,
+            self._keep_ms,
+            decoding.run_record(run),
         )
 
     async def put_back(
-        self, request_id: str, attempt: int, error: Error | None, pause_s: float
+        self,
+        request_id: str,
+        attempt: int,
+        error: Error | None,
+        pause_s: float,
+        run: Run | None = None,
     ) -> bool:
         """Queues a request again; False: the lease was not ours, nothing is changed.
 
@@ -178,6 +196,7 @@ class Requests:
             error: why it failed; it fails for good if that was its last attempt.
                 None: the attempt did not run, and is not counted.
             pause_s: before it may be claimed again, as a look after that pause finds.
+            run: what is told of it; not kept where it did not run.
         """
         return await self._steps.changed(
             "put_back",
@@ -187,6 +206,7 @@ class Requests:
             error.code.value if error else "",
             error.message if error else "",
             self._keep_ms,
+            decoding.run_record(run),
         )
 
     async def list(

@@ -15,12 +15,12 @@ import aiohttp
 from orchestrator.lifecycle.errors import BadRequest
 from orchestrator.lifecycle.webhook import Verdict, retry_after_s, verdict_of
 from orchestrator.store.records import Try
+from orchestrator.webhooks import signatures
 from orchestrator.webhooks.receivers import NameLookupError, connector
-from orchestrator.webhooks.signatures import headers
 from orchestrator.webhooks.text import harmless
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from yarl import URL
 
@@ -96,13 +96,20 @@ class Sender:
         """Bound of one try, in seconds."""
         return self._timeout_s
 
-    async def send(self, delivery: Delivery, body: bytes, secrets: Sequence[str]) -> Sent:
+    async def send(
+        self,
+        delivery: Delivery,
+        body: bytes,
+        secrets: Sequence[str],
+        headers: Mapping[str, str] | None = None,
+    ) -> Sent:
         """Makes one try; whatever goes wrong with it is told and not raised.
 
         Args:
             delivery: what is due.
             body: see `orchestrator.webhooks.payload`.
             secrets: of the active keys, newest first.
+            headers: more of them, for the trace; they are not signed.
         """
         at, began, answer = time.time(), time.monotonic(), _Answer()
         error = ""
@@ -113,7 +120,7 @@ class Sender:
             return Sent(Try(at=at, attempt=delivery.attempt, error=refusal.rule), Verdict.STOP)
         signed = await _signed(secrets, delivery.request_id, int(at), body)
         try:
-            await self._post(url, body, signed, answer)
+            await self._post(url, body, {**(headers or {}), **signed}, answer)
         except (TimeoutError, aiohttp.ClientError, OSError, BadRequest) as failure:
             if answer.status is None:
                 error = self._sentence(failure)
@@ -133,11 +140,11 @@ class Sender:
         """Ends it, and what is being sent."""
         await self._session.close()
 
-    async def _post(self, url: URL, body: bytes, signed: dict[str, str], answer: _Answer) -> None:
+    async def _post(self, url: URL, body: bytes, given: dict[str, str], answer: _Answer) -> None:
         data = body if len(body) <= IN_ONE_PIECE_BYTES else io.BytesIO(body)
         async with asyncio.timeout(self._timeout_s) as limit:
             async with self._session.post(
-                url, data=data, headers=signed, allow_redirects=False
+                url, data=data, headers=given, allow_redirects=False
             ) as response:
                 answer.status = response.status
                 answer.retry_after = response.headers.get("Retry-After")
@@ -186,5 +193,5 @@ class _Answer:
 
 async def _signed(secrets: Sequence[str], request_id: str, at: int, body: bytes) -> dict[str, str]:
     if len(body) <= IN_A_THREAD_BYTES:
-        return headers(secrets, request_id, at, body)
-    return await asyncio.to_thread(headers, secrets, request_id, at, body)
+        return signatures.headers(secrets, request_id, at, body)
+    return await asyncio.to_thread(signatures.headers, secrets, request_id, at, body)

@@ -19,8 +19,9 @@ _INCLUDE: Final = re.compile(r"\A-- include: (?P<names>[a-z_ ]+)\n")
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script's source, and the digest by which the server knows it once it has seen it."""
+    """A script: its name, its source, and the digest by which the server knows it once seen."""
 
+    name: str
     source: str
     digest: str
 
@@ -28,20 +29,21 @@ class Script:
 @cache
 def environment_script(name: str) -> Script:
     """A script that works on one environment."""
-    text = _read(name)
-    included = _INCLUDE.match(text)
-    parts = ["names", *(included["names"].split() if included else ())]
-    return _script("\n".join([*(_read(part) for part in parts), text]))
+    return _script(name, "names")
 
 
 @cache
 def bare_script(name: str) -> Script:
     """A script that works on something else."""
-    return _script(_read(name))
+    return _script(name)
 
 
-def _script(source: str) -> Script:
-    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+def _script(name: str, *before: str) -> Script:
+    text = _read(name)
+    included = _INCLUDE.match(text)
+    parts = [*before, *(included["names"].split() if included else ())]
+    source = "\n".join([*(_read(part) for part in parts), text])
+    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
 def _read(name: str) -> str:

@@ -1,6 +1,7 @@
 -- include: life
 -- QUEUED -> IN_PROGRESS, best rank first. ARGV: how many, lease, keep_ms.
--- Returns for each: {id, attempt, those that did not run, age, about, input}.
+-- Returns for each: {id, attempt, those that did not run, age, how long it has been
+-- QUEUED, about, input}.
 
 local wanted, lease = tonumber(ARGV[1]), ARGV[2]
 local claimed, steps = {}, 0
@@ -10,7 +11,8 @@ while #claimed < wanted and steps < 100 do
   for _, id in ipairs(ids) do
     steps = steps + 1
     local request = request_of(id)
-    local f = redis.call('HMGET', request, 'attempt', 'not_run', 'created', 'life_ms', 'about', 'input')
+    local f = redis.call('HMGET', request,
+      'attempt', 'not_run', 'created', 'life_ms', 'about', 'input', 'status_at')
     local ends = redis.call('ZSCORE', stays, id)
     if not f[1] then
       forget({ id })
@@ -27,7 +29,8 @@ while #claimed < wanted and steps < 100 do
       redis.call('ZREM', listed('QUEUED'), id)
       redis.call('ZADD', listed('IN_PROGRESS'), f[3], id)
       for _, name in ipairs({ leases, open, listed('IN_PROGRESS') }) do keep(name, f[4]) end
-      claimed[#claimed + 1] = { id, attempt, tonumber(f[2]), now - f[3], f[5], f[6] }
+      claimed[#claimed + 1] = { id, attempt, tonumber(f[2]), now - f[3], now - f[7],
+        f[5], f[6] }
     end
   end
 end

@@ -1,6 +1,6 @@
 -- include: record
 -- Webhooks to send now. ARGV: how many, lease, how many to look at, hosts to leave out...
--- Returns for each: {number of the try, record}.
+-- Returns for each: {number of the try, record, record of its last run or nothing}.
 
 local wanted, lease, most = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local busy, left_out, claimed = {}, {}, {}
@@ -18,7 +18,9 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', deliveries, '-inf', now, 'LIMIT'
     local try = redis.call('HINCRBY', request, 'try', 1)
     redis.call('HSET', request, 'sending', 1)
     redis.call('ZADD', deliveries, now + lease, id)
-    claimed[#claimed + 1] = { try, record_of(id) }
+    local record = record_of(id)
+    local run = redis.call('HGET', request, string.format('run:%.0f', record[5] - record[6]))
+    claimed[#claimed + 1] = { try, record, run }
   end
 end
 

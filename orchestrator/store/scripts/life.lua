@@ -56,6 +56,14 @@ local function finish(id, state, keep_ms)
   tell('ended', id)
 end
 
+-- Keeps what the dispatcher tells of a run, `number` being that of the run: the attempt's
+-- without those that did not run.
+local function write_run(id, number, record)
+  if record ~= '' then
+    redis.call('HSET', request_of(id), string.format('run:%.0f', number), record)
+  end
+end
+
 -- QUEUED -> EXPIRED: its stay is over.
 local function expire(id, keep_ms)
   local stay = redis.call('HGET', request_of(id), 'stay')

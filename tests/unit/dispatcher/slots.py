@@ -19,6 +19,7 @@ AGING_S = 60.0
 class SlotPermit:
     replica_id: str
     address: str
+    cold_start: bool = False
 
 
 @dataclass(eq=False)
@@ -40,6 +41,7 @@ class Slots:
         refused: acquisitions that were refused.
         released: (replica, failed) of every release.
         refusal: raised by every acquisition, if set; also in those that wait.
+        cold: whether permits are of replicas that have just started.
     """
 
     def __init__(self) -> None:
@@ -50,6 +52,7 @@ class Slots:
         self.line: list[Waiter] = []
         self.released: list[tuple[str, bool]] = []
         self.refused = 0
+        self.cold = False
         self.holders: list[Holder] = []
         self._refusal: Exception | None = None
         self._watchers: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -82,7 +85,7 @@ class Slots:
         for name, free in self.free.items():
             if free and name not in self.shunned:
                 self.free[name] -= 1
-                permit = SlotPermit(name, self.addresses[name])
+                permit = SlotPermit(name, self.addresses[name], self.cold)
                 self.out.add(permit)
                 return permit
         return None

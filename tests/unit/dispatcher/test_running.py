@@ -61,21 +61,28 @@ async def test_what_was_submitted_before_the_dispatcher_came_runs_too(rig: Rig):
 
 async def test_the_replica_is_told_who_asks_and_how_long_it_may_take(rig: Rig):
     rig.dispatch(asynchronous={"run_s": 7.0})
-    request_id = await rig.submit(traceparent="00-aa-bb-01", tracestate="k=v")
+    trace_id, parent = "ab" * 16, "cd" * 8
+    context = {"traceparent": f"00-{trace_id}-{parent}-01", "tracestate": "k=v"}
+    request_id = await rig.submit(**context)
     await rig.ended(request_id)
     headers = rig.replica.headers[0]
     assert headers[b"x-request-id"] == headers[b"x-baseten-request-id"] == request_id.encode()
-    assert headers[b"traceparent"] == b"00-aa-bb-01"
+    (run,) = (await rig.ended(request_id)).runs
+    assert headers[b"traceparent"] == f"00-{trace_id}-{run.tried.span_id}-01".encode()
     assert headers[b"tracestate"] == b"k=v"
     assert headers[b"request-timeout-ms"] == b"7000"
     assert headers[b"content-type"] == b"application/json"
 
 
-async def test_a_context_that_would_be_two_headers_is_left_out(rig: Rig):
+@pytest.mark.parametrize("stored", ["", "x\r\nauthorization: Bearer y", "00-aa-bb-01", "ä"])
+async def test_a_request_without_a_context_has_a_trace_of_its_own_id(rig: Rig, stored: str):
     rig.dispatch()
-    await rig.ended(await rig.submit(traceparent="x\r\nauthorization: Bearer y"))
-    assert b"authorization" not in rig.replica.headers[0]
-    assert b"traceparent" not in rig.replica.headers[0]
+    request_id = await rig.submit(traceparent=stored, tracestate="k=v")
+    (run,) = (await rig.ended(request_id)).runs
+    headers = rig.replica.headers[0]
+    assert b"authorization" not in headers
+    assert headers[b"traceparent"] == f"00-{request_id}-{run.tried.span_id}-00".encode()
+    assert b"tracestate" not in headers
 
 
 async def test_a_stream_is_collected_whole(rig: Rig):

@@ -19,6 +19,7 @@ from tests.unit.store.world import RESULT, World, until
 from tests.unit.webhooks.receiving import Post, Receiver, receiving, saying
 
 if TYPE_CHECKING:
+    from orchestrator.dispatcher.tales import Tales
     from orchestrator.store.records import Record, Try
     from tests.unit.dispatcher.server import StoreServer
     from tests.unit.webhooks.receiving import Answer
@@ -46,6 +47,7 @@ class Office:
         results: Any = None,
         policy: ReceiverPolicy | None = None,
         parent: bool = True,
+        tales: Tales | None = None,
     ) -> None:
         self.store = Store.open(url)
         self.sender = Sender(policy or ReceiverPolicy(**OPEN), timeout_s=5.0)  # type: ignore[arg-type]
@@ -58,6 +60,7 @@ class Office:
             traffic=self.traffic,
             results=results or ResultStore(),
             rules=rules,
+            tales=tales,
         )
         self._tag = tag
         self._news = asyncio.Event()
