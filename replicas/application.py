@@ -15,16 +15,19 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from enum import Enum, auto
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
 
+from replicas import context
 from replicas.answers import decode, encode, error_body
 from replicas.children import KEPT_LINES
 from replicas.disconnects import Receive, Watch
 from replicas.errors import InvalidInput
+from replicas.predictions import Predictions, note_error, note_gone
 from replicas.streams import EVENT_STREAM, GeneratorChunks, Send, send_stream
 
 logger = logging.getLogger("ray.serve")
@@ -56,12 +59,20 @@ class ModelApp:
         lifespan_failure: what that said when its start-up failed, line by line.
     """
 
-    def __init__(self, model: Any, *, slots: int) -> None:
+    def __init__(self, model: Any, *, slots: int, predictions: Predictions | None = None) -> None:
+        """A model that is loaded.
+
+        Args:
+            model: it.
+            slots: how many requests it runs at once.
+            predictions: make its spans; None: traces go nowhere.
+        """
         self.in_flight = 0
         self.slots = slots
         self.lifespan_failure: tuple[str, ...] = ()
         self.routes: AsgiApp | None = getattr(model, "app", None)
         self._model = model
+        self._predictions = predictions
         self._call = model.predict
         self._kind = _kind_of(model.predict)
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="predict")
@@ -82,6 +93,12 @@ class ModelApp:
             message = f"all {self.slots} slots of this replica are taken"
             await _refuse(scope, send, 503, message, "model_unavailable", headers=[CAPACITY])
             return
+        prediction = None
+        if self._predictions is None:
+            context.enter(scope["headers"])
+        else:
+            prediction = self._predictions.begin(scope, send)
+            scope, send = prediction.scope, prediction
         self.in_flight += 1
         try:
             if path == "/predict":
@@ -90,6 +107,8 @@ class ModelApp:
                 await self._route(scope, receive, send)
         finally:
             self.in_flight -= 1
+            if prediction is not None and self._predictions is not None:
+                self._predictions.end(prediction)
 
     def close(self) -> None:
         """Lets the threads end; one that is still in the model ends when that returns."""
@@ -149,7 +168,7 @@ class ModelApp:
             if self._kind is _Kind.THREAD:
                 # Not watched: a thread runs to its end whatever the caller does.
                 result = await asyncio.get_running_loop().run_in_executor(
-                    self._pool, self._call, value
+                    self._pool, copy_context().run, self._call, value
                 )
             elif self._kind is _Kind.COROUTINE:
                 watch = Watch(receive)
@@ -165,12 +184,14 @@ class ModelApp:
             watch = watch or Watch(receive)
             await self._answer_with(result, scope, receive, send, watch)
         except asyncio.CancelledError:
+            note_gone(send)
             if watch is None or not watch.gone:
                 raise
         except InvalidInput as error:
             await _refuse(scope, send, 422, error.message, "client_error", detail=error.detail)
         except Exception as error:
             logger.exception("the model raised")
+            note_error(send, _sentence(error))
             await _refuse(scope, send, 500, *_raised(error))
         finally:
             if watch is not None:
@@ -186,7 +207,7 @@ class ModelApp:
         elif inspect.isgenerator(result):
             chunks = GeneratorChunks(result, self._pool)
         if chunks is not None:
-            await send_stream(chunks, send, lambda error: _error_event(scope, error))
+            await send_stream(chunks, send, lambda error: _error_event(scope, send, error))
         elif isinstance(result, Response):
             await _relay(result, scope, receive, send, watch.stop)
         else:
@@ -220,10 +241,12 @@ class ModelApp:
         try:
             await _relay(self.routes, scope, receive_then_watch, send, stop_watching)
         except asyncio.CancelledError:
+            note_gone(send)
             if watch is None or not watch.gone:
                 raise
         except Exception as error:
             logger.exception("the model's app raised")
+            note_error(send, _sentence(error))
             await _refuse(scope, send, 500, *_raised(error))
         finally:
             stop_watching()
@@ -253,8 +276,8 @@ async def _relay(
     except Exception as error:
         if media_type is None:
             raise
+        event = _error_event(scope, send, error)
         if media_type.startswith(EVENT_STREAM) and not complete:
-            event = _error_event(scope, error)
             await send({"type": "http.response.body", "body": event, "more_body": True})
         logger.exception("the model raised after it had begun to answer")
 
@@ -275,7 +298,8 @@ def _raised(error: Exception) -> tuple[str, str]:
     return f"the model raised {_sentence(error)}", "application_error"
 
 
-def _error_event(scope: Scope, error: Exception) -> bytes:
+def _error_event(scope: Scope, send: Send, error: Exception) -> bytes:
+    note_error(send, _sentence(error))
     body = error_body(scope["headers"], *_raised(error))
     return b"event: error\ndata: %b\n\n" % body
 

@@ -13,11 +13,13 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from replicas.capture import CHILD_LOGGER
 
-# Serve's logger: what is said here lands in the replica's own log file.
-logger = logging.getLogger("ray.serve")
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# Below Serve's logger: what is said here lands in the replica's own log file.
+logger = logging.getLogger(CHILD_LOGGER)
 
 KEPT_LINES = 50
 _LONGEST_LINE = 4096
@@ -71,16 +73,24 @@ class Child:
     process is killed. Make one with `start`.
     """
 
-    def __init__(self, guardian: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self, guardian: asyncio.subprocess.Process, heard: Callable[[str], None] | None = None
+    ) -> None:
         self._guardian = guardian
+        self._heard = heard
         self._tail = LogTail()
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
     async def start(
-        cls, command: list[str], *, environment: Mapping[str, str], directory: str | None = None
+        cls,
+        command: list[str],
+        *,
+        environment: Mapping[str, str],
+        directory: str | None = None,
+        heard: Callable[[str], None] | None = None,
     ) -> Child:
-        """Starts `command` with exactly `environment`, in `directory`.
+        """Starts `command` with exactly `environment`, in `directory`; `heard` gets its lines.
 
         Raises:
             OSError: the directory is missing, or no process can be had. A command
@@ -95,7 +105,7 @@ class Child:
             cwd=directory,
             start_new_session=True,
         )
-        return cls(guardian)
+        return cls(guardian, heard)
 
     @property
     def guardian_pid(self) -> int:
@@ -140,4 +150,6 @@ class Child:
             raise RuntimeError("the child was started without a pipe")
         while data := await stream.read(65536):
             for line in self._tail.feed(data):
+                if self._heard is not None:
+                    self._heard(line)
                 logger.info("%s", line, extra={"log_to_stderr": False})

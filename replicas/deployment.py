@@ -15,14 +15,17 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.lifecycle.replica import Stage
 from replicas import place
 from replicas.errors import ReplicaError, StartFailed, Unhealthy
+from replicas.predictions import Identity
 from replicas.reporting import StageReports
 from replicas.runners.command import CommandRunner
 from replicas.runners.python import PythonRunner
 from replicas.spec import CommandRunnerSpec, ReplicaSpec
+from replicas.telling import Telling
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
+    from orchestrator.observatory.protocol import Hub
     from orchestrator.queues.reports import Reporter
     from replicas.runners import Runner
 
@@ -45,6 +48,7 @@ class Replica:
     """
 
     _reports: StageReports | None = None
+    _telling: Telling | None = None
     _runner: Runner | None = None
     _starting: asyncio.Task[None] | None = None
     _watching: asyncio.Task[None] | None = None
@@ -52,28 +56,39 @@ class Replica:
     _failure: str | None = None
 
     async def __init__(  # type: ignore[misc] # Serve awaits an async constructor
-        self, spec: dict[str, Any], reporter: Reporter | None = None
+        self, spec: dict[str, Any], reporter: Reporter | None = None, hub: Hub | None = None
     ) -> None:
         """Starts the model that `spec` (a ReplicaSpec as JSON) describes.
 
         Args:
             spec: see `replicas.spec.ReplicaSpec`.
             reporter: where stages go; by default the queue of the environment.
+            hub: where its lines can be asked for; by default, where `reporter` is not
+                given either, the cluster's observatory.
         """
         self._spec = ReplicaSpec.model_validate(spec)
         if reporter is None:
-            # Needs Serve, which a replica outside of a cluster does without.
+            # These need Serve, which a replica outside of a cluster does without.
+            from orchestrator.observatory.handle import ObservatoryHandle  # noqa: PLC0415
             from orchestrator.queues.reports import QueueReporter  # noqa: PLC0415
 
             reporter = QueueReporter(f"{self._spec.model}.{self._spec.environment}")
+            hub = hub or ObservatoryHandle()
+        replica_id = place.replica_id()
+        identity = Identity(
+            self._spec.model, self._spec.environment, self._spec.deployment, replica_id
+        )
+        # With the process's own variables, not those of the model.
+        self._telling = Telling(identity, self._spec.telemetry, hub)
+        self._telling.start()
         self._reports = StageReports(
             reporter,
-            replica_id=place.replica_id(),
+            replica_id=replica_id,
             deployment=self._spec.deployment,
             slots=self._spec.slots,
             in_flight=lambda: self._runner.in_flight if self._runner is not None else 0,
         )
-        self._starting = asyncio.create_task(self._start(self._reports))
+        self._starting = asyncio.create_task(self._start(self._reports, self._telling))
         try:
             await self._starting
         except asyncio.CancelledError:
@@ -116,11 +131,11 @@ class Replica:
             return None
         return self.close()
 
-    async def _start(self, reports: StageReports) -> None:
+    async def _start(self, reports: StageReports, telling: Telling) -> None:
         limit_s = self._spec.startup.timeout_seconds
         limit = asyncio.timeout(limit_s)
         try:
-            self._runner = runner = self._make_runner()
+            self._runner = runner = self._make_runner(telling)
             async with limit:
                 await runner.start(reports.enter)
         except StartFailed as error:
@@ -140,15 +155,22 @@ class Replica:
             return
         await self._give_up(reports, failure)
 
-    def _make_runner(self) -> Runner:
+    def _make_runner(self, telling: Telling) -> Runner:
         spec = self._spec.runner
         variables = self._spec.resolve_environment(os.environ)
         if isinstance(spec, CommandRunnerSpec):
             # With what Ray has set in ours: the devices that it assigned.
             environment: Mapping[str, str] = {**os.environ, **variables}
-            return CommandRunner(spec, environment=environment, host=place.node_ip())
+            return CommandRunner(
+                spec, environment=environment, host=place.node_ip(), heard=telling.heard
+            )
         os.environ.update(variables)  # this process is the model's alone
-        return PythonRunner(spec, slots=self._spec.slots, host=place.node_ip())
+        return PythonRunner(
+            spec,
+            slots=self._spec.slots,
+            host=place.node_ip(),
+            predictions=telling.predictions,
+        )
 
     async def _give_up(self, reports: StageReports, failure: StartFailed) -> None:
         """Reports a failed start, waits before Serve may try the next, and raises."""
@@ -202,6 +224,8 @@ class Replica:
         if reports.stage is not Stage.FAILED:
             reports.enter(Stage.STOPPED)
             await reports.send()
+        if self._telling is not None:
+            await self._telling.close()
 
     async def _drain(self, reports: StageReports) -> float:
         """Waits until nothing runs any more; seconds that a child then has to end."""

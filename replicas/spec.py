@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
+from orchestrator.telemetry.settings import TelemetrySettings
 from replicas.errors import SpecError
 
 if TYPE_CHECKING:
@@ -27,6 +29,16 @@ ASSIGNED_BY_RAY = frozenset(
         "TPU_VISIBLE_CHIPS",
     }
 )
+
+
+def _telemetry(given: Any) -> TelemetrySettings:
+    try:
+        return msgspec.convert(given, TelemetrySettings)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
+
+
+Telemetry = Annotated[TelemetrySettings, PlainValidator(_telemetry)]
 
 
 class _Part(BaseModel):
@@ -86,6 +98,7 @@ class ReplicaSpec(_Part):
     health: HealthSpec = HealthSpec()
     environment_variables: dict[str, str] = Field(default_factory=dict)
     drain_timeout_seconds: float = Field(default=1200, ge=0)
+    telemetry: Telemetry = TelemetrySettings()
 
     def resolve_environment(self, source: Mapping[str, str]) -> dict[str, str]:
         """The declared variables with every `${VAR}` replaced by its value in `source`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, MutableMapping
@@ -30,6 +31,8 @@ class GeneratorChunks:
     def __init__(self, generator: Generator[Any, Any, Any], pool: Executor) -> None:
         self._generator = generator
         self._pool = pool
+        # Steps run in whatever thread is free, each on behalf of the same request.
+        self._context = contextvars.copy_context()
         self._next: asyncio.Future[Any] | None = None
 
     def __aiter__(self) -> GeneratorChunks:
@@ -37,12 +40,15 @@ class GeneratorChunks:
 
     async def __anext__(self) -> Any:
         loop = asyncio.get_running_loop()
-        self._next = loop.run_in_executor(self._pool, next, self._generator, _END)
+        self._next = loop.run_in_executor(self._pool, self._context.run, self._step)
         # Shielded: a thread cannot be interrupted, and aclose() must wait for it.
         chunk = await asyncio.shield(self._next)
         if chunk is _END:
             raise StopAsyncIteration
         return chunk
+
+    def _step(self) -> Any:
+        return next(self._generator, _END)
 
     async def aclose(self) -> None:
         """Waits for the step that is running, then lets the generator clean up."""
@@ -51,7 +57,7 @@ class GeneratorChunks:
         if self._next is not None and not self._next.cancelled():
             self._next.exception()  # looked at, so that nobody warns of it
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._pool, self._generator.close)
+        await loop.run_in_executor(self._pool, self._context.run, self._generator.close)
 
 
 def render(chunk: Any) -> tuple[bytes, bytes]:
@@ -83,8 +89,8 @@ async def send_stream(
     Args:
         chunks: closed at the end, also when cancelled.
         send: the ASGI callable.
-        error_event: makes the last event out of what the model raised midway; only
-            sent on a stream of events.
+        error_event: is told what the model raised midway, and makes the last event out
+            of it; only sent on a stream of events.
 
     Raises:
         Exception: what the model raised before its first chunk. Nothing was sent yet.
@@ -100,8 +106,8 @@ async def send_stream(
     except Exception as error:
         if media_type is None:
             raise
+        event = error_event(error)
         if media_type == EVENT_STREAM:
-            event = error_event(error)
             await send({"type": "http.response.body", "body": event, "more_body": True})
         logger.exception("the model raised in the middle of a stream")
         return

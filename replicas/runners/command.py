@@ -33,12 +33,26 @@ class CommandRunner:
     """
 
     def __init__(
-        self, spec: CommandRunnerSpec, *, environment: Mapping[str, str], host: str
+        self,
+        spec: CommandRunnerSpec,
+        *,
+        environment: Mapping[str, str],
+        host: str,
+        heard: Callable[[str], None] | None = None,
     ) -> None:
+        """A runner that has started nothing yet.
+
+        Args:
+            spec: what to run.
+            environment: all variables that the command gets.
+            host: where it is to listen.
+            heard: gets each line that it writes.
+        """
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._spec = spec
         self._environment = environment
         self._host = host
+        self._heard = heard
         self._port = 0
         self._progress = "the process is being started"
         self._child: Child | None = None
@@ -77,7 +91,10 @@ class CommandRunner:
         command = [_fill(argument, filled) for argument in self._spec.command]
         try:
             self._child = await Child.start(
-                command, environment=self._environment, directory=self._spec.working_directory
+                command,
+                environment=self._environment,
+                directory=self._spec.working_directory,
+                heard=self._heard,
             )
         except OSError as error:
             raise StartFailed(f"{command[0]} could not be started: {error}") from error

@@ -21,6 +21,7 @@ from replicas.server import ModelServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from replicas.predictions import Predictions
     from replicas.spec import PythonRunnerSpec
 
 T = TypeVar("T")
@@ -40,10 +41,26 @@ class PythonRunner:
     * `app`: an ASGI application for all other paths.
     """
 
-    def __init__(self, spec: PythonRunnerSpec, *, slots: int, host: str) -> None:
+    def __init__(
+        self,
+        spec: PythonRunnerSpec,
+        *,
+        slots: int,
+        host: str,
+        predictions: Predictions | None = None,
+    ) -> None:
+        """A runner that has started nothing yet.
+
+        Args:
+            spec: what to run.
+            slots: how many requests it runs at once.
+            host: where it is to listen.
+            predictions: make the spans of its requests; None: traces go nowhere.
+        """
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._spec = spec
         self._slots = slots
+        self._predictions = predictions
         self._host = host
         self._address = ""
         self._progress = f"{spec.import_path} is being imported"
@@ -91,7 +108,7 @@ class PythonRunner:
             await self._in_thread(lambda: _run_told(f"{path}.load()", load))
         enter(Stage.WARMING)
         self._progress = f"the server of {path} is being started"
-        self._app = ModelApp(model, slots=self._slots)
+        self._app = ModelApp(model, slots=self._slots, predictions=self._predictions)
         port = await self._server.serve(self._app, self._host)
         self._address = base_url(self._host, port)
 

@@ -7,6 +7,7 @@ signals are those of threads.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import threading
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from replicas import InvalidInput
+from replicas import InvalidInput, context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -284,3 +285,51 @@ class HealthAskedAsync:
 
 
 NOT_A_CLASS = 3
+
+
+class Talks:
+    """Says what it is given, in the way that it is told, and on whose behalf."""
+
+    def predict(self, body: Any) -> Any:
+        if body["how"] == "print":
+            print(body["text"])
+        elif body["how"] == "stderr":
+            sys.stderr.write(body["text"] + "\n")
+        else:
+            logging.getLogger("a.library").warning("%s", body["text"])
+        return about()
+
+
+class AboutAsync:
+    async def predict(self, body: Any) -> Any:
+        return about()
+
+
+class AboutThread:
+    def predict(self, body: Any) -> Any:
+        return about()
+
+
+class AboutChunks:
+    """Each step may be in another thread."""
+
+    def predict(self, body: Any) -> Iterator[Any]:
+        yield about()
+        yield about()
+
+
+class AboutApp(AboutAsync):
+    def __init__(self) -> None:
+        self.app = Starlette(routes=[Route("/about", self._about)])
+
+    async def _about(self, request: Request) -> Response:
+        return JSONResponse({**about(), "header": request.headers.get("traceparent")})
+
+
+def about() -> dict[str, str]:
+    """What the model can know of its request."""
+    return {
+        "request_id": context.request_id(),
+        "traceparent": context.traceparent(),
+        "tracestate": context.tracestate(),
+    }

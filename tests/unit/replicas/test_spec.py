@@ -22,7 +22,13 @@ def test_the_runner_is_told_by_its_type():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"slot": 2}, {"slots": 0}, {"runner": {"type": "docker"}}, {"startup": {"attempts": 0}}],
+    [
+        {"slot": 2},
+        {"slots": 0},
+        {"runner": {"type": "docker"}},
+        {"startup": {"attempts": 0}},
+        {"telemetry": {"slowest_share": "few"}},
+    ],
 )
 def test_what_it_does_not_know_or_cannot_be_is_refused(wrong):
     with pytest.raises(ValidationError):
