@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,9 @@ OPEN_STATES = frozenset({"QUEUED", "IN_PROGRESS"})
 
 LONGEST_POLL_SECONDS = 60.0
 """How long one call waits for an asynchronous request to end; then it asks again."""
+
+_SILENCE_SECONDS = 30.0
+"""Events come with heartbeats; after so long without one the connection is dead."""
 
 _NAMED_TARGETS = frozenset({"production", "development"})
 
@@ -191,6 +195,68 @@ class ClusterClient(Connection):
             for environment, each in zip(found, later, strict=True)
             if environment is not None
         ]
+
+    async def timeline(self, request_id: str) -> dict[str, Any]:
+        """Where a request was and for how long, as `telemetry.waterfall` has it."""
+        found: dict[str, Any] = await self.get(f"/api/v1/requests/{_part(request_id)}/timeline")
+        return found
+
+    async def recent_requests(self, **wanted: str | float | bool | None) -> dict[str, Any]:
+        """`requests`, newest first; and of the `routers` asked, how many are `missing`.
+
+        Args:
+            wanted: filters by the names that the API has for them; None and False: none.
+        """
+        query = {
+            name: "true" if value is True else f"{value}"
+            for name, value in wanted.items()
+            if value is not None and value is not False
+        }
+        found: dict[str, Any] = await self.get("/api/v1/requests", query)
+        return found
+
+    async def overview(self) -> dict[str, Any]:
+        """How all environments are, at a glance."""
+        found: dict[str, Any] = await self.get("/api/v1/overview")
+        return found
+
+    async def overviews(self) -> AsyncGenerator[dict[str, Any]]:
+        """Overviews as they change: first a whole one, then the rows that are new."""
+        async with aclosing(self.lines("/api/v1/events", silence_s=_SILENCE_SECONDS)) as lines:
+            data: list[bytes] = []
+            async for line in lines:
+                if line.startswith(b"data:"):
+                    data.append(line.removeprefix(b"data:").strip())
+                elif not line and data:
+                    yield json.loads(b"\n".join(data))
+                    data.clear()
+
+    async def logs(
+        self,
+        model: str,
+        environment: str,
+        *,
+        replica: str | None = None,
+        request: str | None = None,
+        lines: int = 200,
+        follow: bool = False,
+    ) -> AsyncGenerator[dict[str, Any]]:
+        """Lines that an environment's replicas have logged, oldest first.
+
+        Args:
+            model: its name.
+            environment: its name.
+            replica: only those of this one.
+            request: only those of this request.
+            lines: the newest so many.
+            follow: whether to go on with those that come.
+        """
+        path = f"/api/v1/models/{_part(model)}/environments/{_part(environment)}/logs"
+        query = _given(replica=replica, request=request, follow="true" if follow else None)
+        async with aclosing(self.lines(path, query | {"lines": str(lines)})) as found:
+            async for line in found:
+                if line.strip():
+                    yield json.loads(line)
 
     async def _environment_or_why_not(self, model: str, name: str) -> dict[str, Any] | None:
         try:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -60,6 +60,11 @@ class Answer:
     def cold_start(self) -> bool:
         """Whether it waited for a replica to start."""
         return self.headers.get("x-cold-start") == "true"
+
+    @property
+    def request_id(self) -> str:
+        """What the router calls the request; empty: it did not say."""
+        return self.headers.get("x-request-id", "")
 
     @property
     def attempts(self) -> int:
@@ -140,6 +145,30 @@ class Connection:
         """The JSON value at a path; raises `CallError`."""
         async with self.request("GET", path, params=query) as response:
             return await response.json()
+
+    async def lines(
+        self, path: str, query: dict[str, str] | None = None, *, silence_s: float | None = None
+    ) -> AsyncGenerator[bytes]:
+        """The lines at a path as they come, without their ends; raises `CallError`.
+
+        Args:
+            path: what to GET.
+            query: of the path.
+            silence_s: after so many seconds without a byte it counts as broken off.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=silence_s)
+        async with self.request("GET", path, params=query, timeout=timeout) as response:
+            # Not the stream's own lines: those have a longest length.
+            begun: list[bytes] = []
+            async for chunk in response.content.iter_any():
+                *ended, rest = chunk.split(b"\n")
+                for line in ended:
+                    yield b"".join((*begun, line)).removesuffix(b"\r")
+                    begun.clear()
+                if rest:
+                    begun.append(rest)
+            if begun:
+                yield b"".join(begun)
 
     @asynccontextmanager
     async def request(

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from orchestrator.config import Config
 from orchestrator.http_client import Answer
+from orchestrator.telemetry.sentences import took
 
 _STATUS_COLOURS = {
     "ACTIVE": "green",
@@ -28,10 +29,8 @@ _LONGEST_ANSWER = 80
 
 
 def milliseconds(seconds: float) -> str:
-    """A duration for people: `0.8 ms`, `41 ms`, `3.21 s`."""
-    if seconds < 0.01:
-        return f"{seconds * 1000:.1f} ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+    """A duration for people: `0.8 ms`, `41 ms`, `3.21 s`, `4 min 10 s`."""
+    return took(seconds)
 
 
 def models_table(config: Config) -> Table:
@@ -124,7 +123,7 @@ def note(live: dict[str, Any]) -> str:
 
 
 def call_summary(answer: Answer, *, stream: bool) -> str:
-    """One line about a call: status, time, queue, cold start, chunks."""
+    """One line about a call: status, time, queue, cold start, chunks, id."""
     parts = [f"{answer.status} in {milliseconds(answer.seconds)}"]
     if answer.waited_seconds >= 0.001:
         parts.append(f"waited {milliseconds(answer.waited_seconds)}")
@@ -137,6 +136,8 @@ def call_summary(answer: Answer, *, stream: bool) -> str:
         if answer.gaps_seconds:
             longest = milliseconds(max(answer.gaps_seconds))
             parts.append(f"{len(answer.chunk_seconds)} chunks, longest gap {longest}")
+    if answer.request_id:
+        parts.append(f"request {answer.request_id}")
     return ", ".join(parts)
 
 

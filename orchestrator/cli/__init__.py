@@ -2,7 +2,16 @@
 
 import typer
 
-from orchestrator.cli import calls, clusters, dead_letters, requests, webhooks
+from orchestrator.cli import (
+    calls,
+    clusters,
+    dead_letters,
+    logs,
+    requests,
+    top,
+    traces,
+    webhooks,
+)
 from orchestrator.cli.terminal import FAILED, REFUSED
 
 __all__ = ["FAILED", "REFUSED", "app"]
@@ -15,6 +24,9 @@ app = typer.Typer(
 )
 app.add_typer(clusters.app)
 app.add_typer(calls.app)
+app.add_typer(traces.app)
+app.add_typer(top.app)
+app.add_typer(logs.app)
 app.add_typer(requests.app, name="requests")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(webhooks.app, name="webhooks")

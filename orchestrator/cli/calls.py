@@ -25,7 +25,7 @@ from orchestrator.cli.terminal import (
     show_table,
 )
 from orchestrator.cluster_record import ClusterError
-from orchestrator.http_client import OPEN_STATES, ClusterClient
+from orchestrator.http_client import OPEN_STATES, CallError, ClusterClient
 
 app = typer.Typer()
 
@@ -151,7 +151,13 @@ async def _show_status(client: ClusterClient, url: str, *, watch: bool) -> None:
 async def _call(
     client: ClusterClient, model: str, environment: str, data: Any, *, stream: bool
 ) -> None:
-    answer = await client.predict(model, environment, data, on_chunk=_show if stream else None)
+    try:
+        answer = await client.predict(model, environment, data, on_chunk=_show if stream else None)
+    except CallError as error:
+        if "request_id" in error.body:
+            hint = f"see `orchestrator trace {error.body['request_id']}`"
+            err.print(hint, style="dim", markup=False)
+        raise
     if not stream:
         _show(answer.body)
     if not answer.body.endswith(b"\n"):

@@ -55,6 +55,18 @@ def refusals() -> Iterator[None]:
         raise typer.Exit(REFUSED) from error
 
 
+def environment_of(text: str) -> tuple[str, str]:
+    """Model and environment that a text means: `MODEL/ENVIRONMENT`, or `MODEL` for production.
+
+    Raises:
+        ClusterError: it is neither.
+    """
+    model, slash, environment = text.partition("/")
+    if not model or (slash and not environment) or "/" in environment:
+        raise ClusterError(f"{text!r} is no environment: say MODEL/ENVIRONMENT, or MODEL alone")
+    return model, environment or "production"
+
+
 def show_table(table: Table) -> None:
     """Print a table; where no person looks on, as wide as it wants to be."""
     if out.is_terminal:

@@ -1,7 +1,8 @@
-"""The access log: one JSON line for each request that failed or was slow.
+"""The access log: one record for each request that failed or was slow.
 
 Successes are counted, not logged: at thousands a second a line each would cost
-more than the routing.
+more than the routing. The facts are fields of the record, and so of the JSON line
+that Serve makes of it; the message is for people.
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from orchestrator.lifecycle.errors import StoreUnreachable
+from orchestrator.telemetry.logs import LogContext, current
 
 if TYPE_CHECKING:
     from orchestrator.lifecycle.request import RequestLife
@@ -40,26 +40,43 @@ def write(
     life: RequestLife,
     endpoint: Endpoint | None,
     error: BaseException | None,
+    trace_id: bytes = b"",
+    span_id: bytes = b"",
 ) -> None:
-    """Writes a line: a warning for a failure, information for one that was slow."""
+    """Writes a record: a warning for a failure, information for one that was slow."""
     level = logging.WARNING if status >= _LOGGED_FROM else logging.INFO
     if not logger.isEnabledFor(level):
         return
-    line: dict[str, Any] = {
-        "request_id": request_id.decode("ascii"),
+    outcome = None if life.outcome is None else life.outcome.value
+    fields: dict[str, Any] = {
         "method": method,
         "path": path,
         "status": status,
         "seconds": round(seconds, 4),
         "queue_wait_seconds": round(life.waited_s, 4),
         "attempts": life.attempts,
-        "outcome": None if life.outcome is None else life.outcome.value,
+        "outcome": outcome,
     }
     if endpoint is not None:
-        line["model"] = endpoint.model
-        line["environment"] = endpoint.name
+        fields["model"] = endpoint.model
+        fields["environment"] = endpoint.name
     if error is not None:
-        line["error"] = f"{type(error).__name__}: {error}"
+        fields["error"] = f"{type(error).__name__}: {error}"
     if isinstance(error, StoreUnreachable):
-        line["cause"] = error.cause
-    logger.log(level, "%s", msgspec.json.encode(line).decode("utf-8"))
+        fields["cause"] = error.cause
+    ids = LogContext(request_id.decode("ascii"), trace_id.decode("ascii"), span_id.decode("ascii"))
+    fields.update(ids._asdict())
+    token = current.set(ids)
+    try:
+        logger.log(
+            level,
+            "%s %s: %d, %s after %.3f s",
+            method,
+            path,
+            status,
+            outcome,
+            seconds,
+            extra=fields,
+        )
+    finally:
+        current.reset(token)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +22,8 @@ from orchestrator.lifecycle.errors import (
     UnknownAddress,
 )
 from orchestrator.lifecycle.request import Outcome, State, outcome_of
+from orchestrator.observatory.protocol import Part, Source
+from orchestrator.observatory.reporter import Reporter
 from orchestrator.router import access_log, async_requests, management, openai
 from orchestrator.router.async_requests import AsyncRequests
 from orchestrator.router.auth import INFERENCE, UNLIMITED
@@ -27,10 +31,13 @@ from orchestrator.router.call import Call
 from orchestrator.router.directory import Directory, Route
 from orchestrator.router.durable import DurablePlane
 from orchestrator.router.endpoint import Endpoint
-from orchestrator.router.exchange import Exchange
-from orchestrator.router.headers import RequestHead, own_headers
+from orchestrator.router.exchange import CALL, SUBMIT, Exchange
+from orchestrator.router.headers import RequestHead, context_lines, own_headers
 from orchestrator.router.identity import RequestIds
+from orchestrator.router.outbox import Outbox
+from orchestrator.router.recorder import Recorder
 from orchestrator.router.responses import (
+    CALLER_GONE_STATUS,
     Answer,
     error_answer,
     json_answer,
@@ -40,11 +47,20 @@ from orchestrator.router.responses import (
 from orchestrator.router.table import decode
 from orchestrator.router.targets import Action
 from orchestrator.router.upstream import UpstreamPool
+from orchestrator.telemetry.instruments import Registry
+from orchestrator.telemetry.tracing import Tracing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from orchestrator.observatory.protocol import Observatory
     from orchestrator.router.body import Body, Receive
     from orchestrator.router.permits import MakePermitClient
     from orchestrator.router.responses import Send
+    from orchestrator.router.table import RoutingTable
+    from orchestrator.telemetry.settings import TelemetrySettings
+
+    MakeTracing = Callable[[TelemetrySettings, Registry], Tracing]
 
 logger: Final = logging.getLogger("orchestrator.router")
 
@@ -57,10 +73,20 @@ class RouterApp:
 
     `configure` must have been called, on the running loop, before it can route;
     until then it is not ready.
+
+    Attributes:
+        recorder: the records of its requests.
+        observatory: where it tells them, and asks for those of others; None: nowhere.
     """
 
     def __init__(
-        self, *, make_permits: MakePermitClient, version: str, says_request_id: bool = True
+        self,
+        *,
+        make_permits: MakePermitClient,
+        version: str,
+        says_request_id: bool = True,
+        make_observatory: Callable[[], Observatory] | None = None,
+        make_tracing: MakeTracing | None = None,
     ) -> None:
         """A router without a table.
 
@@ -69,20 +95,34 @@ class RouterApp:
             version: of this software, for `/openapi.json`.
             says_request_id: whether to send `x-request-id`; Serve's own middleware
                 does it where there is one, and twice would be wrong.
+            make_observatory: makes the way to the observatory, on the running loop.
+            make_tracing: makes what exports spans; None: none are.
         """
+        self.observatory: Observatory | None = None
+        self._version = version
+        self._make_observatory = make_observatory
+        self._make_tracing = make_tracing
+        self._registry = registry = Registry()
+        self._tracing: Tracing | None = None
+        self._reporter: Reporter | None = None
         self._make_permits = make_permits
         self._says_id = says_request_id
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
         self._directory: Directory | None = None
         self._pool = UpstreamPool()
         self._ids = RequestIds()
-        self._plane = DurablePlane()
-        self._async_requests = AsyncRequests(self._plane)
+        self._plane = DurablePlane(registry)
+        source = f"router/{socket.gethostname()}/{os.getpid()}/{os.urandom(3).hex()}"
+        self.recorder = Recorder(source, registry, Outbox(self._plane, registry, Part.ROUTER))
+        self._async_requests = AsyncRequests(self._plane, self.recorder)
         self._management = management.Management(
-            version, lambda: self._directory, self._plane, says_request_id=says_request_id
+            version,
+            lambda: self._directory,
+            self._plane,
+            says_request_id=says_request_id,
+            observatory=lambda: self.observatory,
         )
         self._retiring: set[asyncio.Task[None]] = set()
-        self.rejected: dict[Outcome, int] = {}
 
     def configure(self, user_config: dict[str, Any]) -> None:
         """Goes by another routing table from the next request on.
@@ -109,22 +149,45 @@ class RouterApp:
         self._endpoints = endpoints
         self._directory = Directory(table, endpoints)
         self._plane.configure(table)
+        self._tell(table)
         for endpoint in gone:
             task = asyncio.get_running_loop().create_task(endpoint.retire())
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
 
+    def _tell(self, table: RoutingTable) -> None:
+        """Begins to tell of requests, at the first table, or does it as another one says."""
+        if self._tracing is None:
+            make = self._make_tracing
+            settings = table.telemetry
+            self._tracing = Tracing.off() if make is None else make(settings, self._registry)
+        self.recorder.configure(table.telemetry, self._tracing)
+        if self._make_observatory is not None and self._reporter is None:
+            self.observatory = self._make_observatory()
+            source = Source(self.recorder.source, Part.ROUTER, version=self._version)
+            answers = self.recorder.answers()
+            reporter = Reporter(self.observatory, source, self._registry, answers=answers)
+            reporter.start()
+            self._reporter = reporter
+
     async def close(self) -> None:
         """Refuses what is parked, lets what runs end, and closes all connections."""
-        self._management.draining = True
+        self._management.drain()
         self._directory = None
         endpoints, self._endpoints = self._endpoints, {}
+        self._plane.send_home()
         await asyncio.gather(
             *self._retiring,
             *(endpoint.retire() for endpoint in endpoints.values()),
-            self._plane.close(),
         )
+        self.recorder.flush()
+        await self.recorder.outbox.close()
+        await self._plane.close()
         self._pool.close()
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
+        if self._reporter is not None:
+            await self._reporter.close()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -138,9 +201,11 @@ class RouterApp:
     async def _http(self, scope: Any, receive: Receive, send: Send) -> None:
         request = Exchange(scope, receive, send)
         request.head = RequestHead(scope, self._ids)
+        self.recorder.open(request)
         error: BaseException | None = None
         try:
             if request.path in management.PUBLIC:
+                request.public = True
                 request.reach = UNLIMITED
                 await self._manage(request)
             else:
@@ -154,7 +219,9 @@ class RouterApp:
             await self._fail(request, known)
         except Exception as unforeseen:
             error = unforeseen
-            logger.exception("request %s failed", request.head.request_id.decode("ascii"))
+            identity = request.head.request_id.decode("ascii")
+            about = {"request_id": identity, "trace_id": request.trace_id.decode("ascii")}
+            logger.exception("request %s failed", identity, extra=about)
             await self._fail(request, unforeseen)
         finally:
             self._close_books(request, error)
@@ -166,6 +233,7 @@ class RouterApp:
             raise Draining("This router")
         request.directory = directory
         request.reach = reach = directory.authorize(request.head.authorization)
+        request.key = reach.prefix
         route = directory.exact.get(request.path)
         if route is None:
             asked = directory.find_request(request.path, request.head.host, reach)
@@ -188,17 +256,21 @@ class RouterApp:
         request.reach.demand(INFERENCE)
         action = route.action
         if action in async_requests.ACTIONS:
+            if action is Action.ASYNC_PREDICT:
+                request.kind = SUBMIT
             await self._reply(request, await self._async_requests.at_target(request, route))
             return
         if action is Action.SYNC:
             if request.method in _UNROUTABLE:
                 raise MethodNotAllowed(request.method, _SYNC_METHODS)
+            request.operation = openai.OPERATIONS.get(route.path, "")
         else:
             request.demand_method("POST")
         if action is Action.WAKE:
             await endpoint.permits.wake()
             await self._reply(request, Answer(202))
             return
+        request.kind = CALL
         deadline = request.deadline()
         body = await request.body(request.directory.table.max_body_bytes)
         await self._call(request, endpoint, route.path, body, deadline)
@@ -220,6 +292,8 @@ class RouterApp:
 
     async def _shared(self, request: Exchange) -> None:
         """An OpenAI path: the body says which model is meant."""
+        request.kind = CALL
+        request.operation = openai.OPERATIONS[request.path]
         request.reach.demand(INFERENCE)
         request.demand_method("POST")
         deadline = request.deadline()
@@ -238,21 +312,24 @@ class RouterApp:
     ) -> None:
         """Runs an admitted request on its environment."""
         query = request.query
+        head = request.head
+        lines = b""
+        if head.trace is not None or head.baggage is not None:
+            forward = request.directory.table.telemetry.forward_baggage
+            lines = context_lines(head, forward_baggage=forward)
         request.life.admit()
         request.call = call = Call(
+            request,
             pool=self._pool,
             endpoint=endpoint,
-            method=request.method,
             path=path + b"?" + query if query else path,
-            head=request.head,
             body=body,
             deadline=deadline,
-            receive=request.receive,
-            send=request.send,
             says_id=self._says_id,
-            life=request.life,
-            started=request.started,
+            trail=self.recorder.trail(request, endpoint, lines),
         )
+        if request.sampled and request.operation:
+            call.keeps_answer = True
         await call.run()
 
     async def _manage(self, request: Exchange) -> None:
@@ -261,11 +338,13 @@ class RouterApp:
             management.REACH: request.reach,
             management.REQUEST_ID: request.head.request_id,
         }
-        await self._management(scope, request.receive, request.send)
+        await self._management(scope, request.receive, request.send_noting)
         request.life.end(Outcome.ANSWERED)
 
     async def _reply(self, request: Exchange, answer: Answer) -> None:
         """Sends an answer of the router's own."""
+        request.status = answer.status
+        request.bytes_out = len(answer.body)
         headers = own_headers(request.life, request.head.request_id, says_id=self._says_id)
         await send_answer(request.send, answer, headers, head=request.method == "HEAD")
         if request.life.state is State.RECEIVED and answer.status < 400:
@@ -285,14 +364,16 @@ class RouterApp:
         life = request.life
         if error is not None and life.state is not State.ENDED:
             life.end(outcome_of(error, life.attempts))
-        outcome = life.outcome or Outcome.FAILED_INTERNAL
-        counts = self.rejected if request.endpoint is None else request.endpoint.outcomes
-        counts[outcome] = counts.get(outcome, 0) + 1
         call = request.call
         if error is not None:
             status, _ = status_of(error)
         else:
-            status = 200 if call is None else call.status
+            status = request.status if call is None else call.status
+        told = status
+        if call is not None and call.status and status != CALLER_GONE_STATUS:
+            # An answer that broke off had a good one.
+            told = call.status
+        self.recorder.close(request, error, told)
         if access_log.concerns(status, 0.0 if call is None else call.first_byte_s):
             access_log.write(
                 method=request.method,
@@ -303,6 +384,8 @@ class RouterApp:
                 life=life,
                 endpoint=request.endpoint,
                 error=error,
+                trace_id=request.trace_id,
+                span_id=request.span_id,
             )
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ray import serve
 
 from orchestrator.lifecycle.errors import QueueUnreachable
+from orchestrator.observatory.handle import ObservatoryHandle
+from orchestrator.observatory.protocol import Part
 from orchestrator.queues.client import PermitClient
 from orchestrator.queues.handle import QueueUnavailable
 from orchestrator.router.app import RouterApp
+from orchestrator.telemetry.logs import join_serve
+from orchestrator.telemetry.tracing import Tracing
 
 
 class Router:
@@ -20,7 +25,14 @@ class Router:
     """
 
     async def __init__(self, version: str) -> None:  # type: ignore[misc] # Serve awaits it
-        self._app = RouterApp(make_permits=_Permits, version=version, says_request_id=False)
+        join_serve()
+        self._app = RouterApp(
+            make_permits=_Permits,
+            version=version,
+            says_request_id=False,
+            make_observatory=ObservatoryHandle,
+            make_tracing=partial(Tracing.from_environment, Part.ROUTER),
+        )
 
     def __serve_build_asgi_app__(self) -> RouterApp:
         """What Serve calls to get the ASGI application."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.router.endpoint import Endpoint
     from orchestrator.router.exchange import Exchange
     from orchestrator.router.pages import Fetch
+    from orchestrator.router.recorder import Recorder
     from orchestrator.store.records import Record
 
 ACTIONS: Final = frozenset(
@@ -54,8 +55,9 @@ class AsyncRequests:
     The caller has been authenticated, and holds the scope `inference`.
     """
 
-    def __init__(self, plane: DurablePlane) -> None:
+    def __init__(self, plane: DurablePlane, recorder: Recorder) -> None:
         self._plane = plane
+        self._recorder = recorder
 
     async def at_target(self, exchange: Exchange, route: Route) -> Answer:
         """One of `ACTIONS` of an environment that the caller reaches."""
@@ -88,11 +90,13 @@ class AsyncRequests:
         body = (await exchange.body(endpoint.settings.asynchronous.max_body_bytes)).joined()
         read = read_body(body)
         headers = exchange.scope["headers"]
-        submitted = submission(endpoint, read, body, headers, exchange.reach.prefix)
+        trace = self._recorder.hand_over(exchange)
+        submitted = submission(endpoint, read, body, headers, exchange.key, trace)
         with self._plane.open() as durable:
             if read.webhook_endpoint is not None:
                 await durable.receivers.admit(read.webhook_endpoint)
             accepted = await durable.store.requests.submit(submitted)
+        self._recorder.handed_over(exchange, accepted)
         return json_answer({"request_id": accepted.request_id}, 201)
 
     async def _depth(self, exchange: Exchange, endpoint: Endpoint) -> Answer:

@@ -52,7 +52,7 @@ class Reach:
 
     def demand_everything(self) -> None:
         """Raises `Forbidden` unless it reaches all models and all environments."""
-        if self._models is not None or self._environments is not None:
+        if self.limited_to_places:
             raise Forbidden("access to every model and environment")
 
     def sees_model(self, model: str) -> bool:
@@ -67,6 +67,11 @@ class Reach:
     def limited(self) -> bool:
         """Whether there is anything that it does not reach."""
         return not (self._scopes is None and self._models is None and self._environments is None)
+
+    @property
+    def limited_to_places(self) -> bool:
+        """Whether there are models or environments that it does not reach."""
+        return self._models is not None or self._environments is not None
 
 
 UNLIMITED: Final = Reach(None)

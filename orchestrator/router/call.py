@@ -18,19 +18,23 @@ from orchestrator.lifecycle.errors import (
     ReplicaLost,
     RequestError,
 )
-from orchestrator.lifecycle.request import Outcome, RequestLife
+from orchestrator.lifecycle.request import Outcome
 from orchestrator.lifecycle.retry import RETRIED_STATUSES, Failure, Verdict
 from orchestrator.router.clock import CallClock
 from orchestrator.router.headers import REJECT, is_event_stream, own_headers, to_caller
 from orchestrator.router.responses import error_body
+from orchestrator.router.trail import CAPACITY, CONNECTION, CUT, STALE, STATUS
 from orchestrator.router.upstream import BodyCut, ConnectionFailed
+from orchestrator.telemetry.timeline import WaitReason
 
 if TYPE_CHECKING:
-    from orchestrator.router.body import Body, Receive
+    from orchestrator.router.body import Body
     from orchestrator.router.endpoint import Endpoint
-    from orchestrator.router.headers import RawHeaders, RequestHead
+    from orchestrator.router.exchange import Exchange
+    from orchestrator.router.headers import RawHeaders
     from orchestrator.router.permits import Permit
-    from orchestrator.router.responses import Send, Shape
+    from orchestrator.router.responses import Shape
+    from orchestrator.router.trail import Trail
     from orchestrator.router.upstream import Connection, UpstreamPool
 
 CONNECT_S: Final = 5.0
@@ -61,8 +65,11 @@ class Call:
 
     Attributes:
         life: its state, attempts and outcome.
+        trail: what it went through.
         status: of the answer that was sent, 0 before.
         first_byte_s: seconds from its start to the first byte to the caller.
+        answer: body of an answer that came whole, where `keeps_answer`.
+        keeps_answer: whether somebody wants to read it afterwards.
     """
 
     __slots__ = (
@@ -84,56 +91,54 @@ class Call:
         "_sse",
         "_started",
         "_tail",
+        "answer",
         "first_byte_s",
+        "keeps_answer",
         "life",
         "status",
+        "trail",
     )
 
     def __init__(
         self,
+        request: Exchange,
         *,
         pool: UpstreamPool,
         endpoint: Endpoint,
-        method: str,
         path: bytes,
-        head: RequestHead,
         body: Body,
         deadline: tuple[float, str] | None,
-        receive: Receive,
-        send: Send,
         says_id: bool,
-        life: RequestLife,
-        started: float,
+        trail: Trail,
     ) -> None:
         """An admitted call; nothing happens before `run`.
 
         Args:
+            request: what the caller asked; its body has been read.
             pool: connections to replicas.
             endpoint: the environment.
-            method: of HTTP.
             path: on the replica, raw, with its query.
-            head: the caller's headers.
             body: the caller's body.
             deadline: the caller's, on `time.monotonic()`, and the header that set it.
-            receive: ASGI's; the body has been read from it.
-            send: ASGI's.
             says_id: whether `x-request-id` is ours to send.
-            life: the request's state, admitted.
-            started: `time.monotonic()` when the request arrived.
+            trail: of this call, empty.
         """
-        self.life = life
+        self.life = life = request.life
+        self.trail = trail
         self.status = 0
         self.first_byte_s = 0.0
+        self.answer = b""
+        self.keeps_answer = False
         self._pool = pool
         self._endpoint = endpoint
-        self._method = method
+        self._method = request.method
         self._path = path
-        self._head = head
+        self._head = request.head
         self._body = body
-        self._send = send
+        self._send = request.send
         self._says_id = says_id
-        self._started = started
-        self._clock = CallClock(receive, endpoint.settings.timeouts, deadline, life)
+        self._started = request.started
+        self._clock = CallClock(request.receive, endpoint.settings.timeouts, deadline, life)
         self._permit: Permit | None = None
         self._connection: Connection | None = None
         self._connection_failures = 0
@@ -154,16 +159,23 @@ class Call:
         endpoint = self._endpoint
         endpoint.in_flight += 1
         self._clock.start(endpoint.first_look_s, self._started)
+        error: BaseException | None = None
         try:
             await self._serve()
             self.life.end(Outcome.ANSWERED)
         except asyncio.CancelledError:
-            reason = self._clock.absorb()
+            error = reason = self._clock.absorb()
             if reason is None:
                 raise
             raise reason from None
+        except Exception as known:
+            error = known
+            raise
         finally:
             self._clock.stop()
+            trail = self.trail
+            if trail.running or trail.waiting is not None:
+                trail.close(error, has_replicas=endpoint.permits.has_replicas)
             self._drop_connection()
             self._release()
             endpoint.leave()
@@ -194,6 +206,8 @@ class Call:
         permit = endpoint.permits.try_acquire(self._body.size)
         if permit is None:
             life.park()
+            there = endpoint.permits.has_replicas
+            self.trail.park(WaitReason.NO_SLOT if there else WaitReason.NO_REPLICA)
             permit = await self._acquire()
         while True:
             self._hold(permit)
@@ -208,21 +222,23 @@ class Call:
                 return
 
     async def _attempt(self, permit: Permit) -> None:
-        clock = self._clock
-        left_s = clock.begin_attempt(time.monotonic())
+        now = time.monotonic()
+        left_s = self._clock.begin_attempt(now)
+        traced = self.trail.tries(permit, now)
         connection = None if self._fresh else self._pool.take(permit.address)
         try:
             if connection is None:
                 connection = await self._pool.connect(permit.address, min(CONNECT_S, left_s))
             self._connection = connection
             connection.send(
-                self._request(connection.host, left_s),
+                self._request(connection.host, left_s, traced),
                 self._body.pieces,
                 self._body.size,
                 head_only=self._method == "HEAD",
             )
             await connection.head_received()
         except ConnectionFailed as error:
+            self.trail.ends(STALE if error.reused else CONNECTION, str(error))
             self._connection_failures += 1
             self._demand_retry(Failure.CONNECTION, str(error))
             raise _AttemptFailed(Failure.CONNECTION, stale=error.reused) from None
@@ -233,8 +249,10 @@ class Call:
     def _consider(self, connection: Connection) -> None:
         """Raises `_AttemptFailed` for an answer that calls for another attempt."""
         if connection.status == 503 and any(name == REJECT for name, _ in connection.headers):
+            self.trail.ends(CAPACITY, status=connection.status)
             raise _AttemptFailed(None)
         if self._verdict(Failure.STATUS) is Verdict.RETRY:
+            self.trail.ends(STATUS, status=connection.status)
             raise _AttemptFailed(Failure.STATUS)
 
     def _verdict(self, failure: Failure) -> Verdict:
@@ -276,6 +294,7 @@ class Call:
             avoid = self._avoid = self._avoid | {permit.replica_id}
         self._release(failed=failed.failure is Failure.CONNECTION)
         life.park()
+        self.trail.park(WaitReason.RECALLED)
         return await self._acquire_elsewhere(permit, avoid, pause_s)
 
     async def _acquire_elsewhere(
@@ -308,6 +327,7 @@ class Call:
                 size=self._body.size,
                 avoid=avoid,
                 ticket=None if last is None else last.ticket,
+                owner=self,
             )
         except ParkTimeout:
             if caller <= limit:
@@ -318,36 +338,47 @@ class Call:
             endpoint.parked.discard(self)
 
     async def _deliver(self, connection: Connection) -> None:
-        life = self.life
+        trail = self.trail
         self.status = status = connection.status
         headers = to_caller(connection.headers, bodiless=status in (204, 304))
         headers += self.own_headers()
         start = {"type": "http.response.start", "status": status, "headers": headers}
-        life.answer()
-        self.first_byte_s = time.monotonic() - self._started
+        self.life.answer()
+        self.first_byte_s = after_s = time.monotonic() - self._started
+        trail.answers(after_s, status)
         if connection.complete:
             # All of it is here: the slot is free for the next one before this caller reads.
             body = connection.take()
+            trail.whole(len(body))
+            if self.keeps_answer:
+                self.answer = body
             self._drop_connection()
             self._release()
             await self._send(start)
             await self._send({"type": "http.response.body", "body": body})
             return
         self._sse = is_event_stream(headers)
+        trail.streams = all(name != b"content-length" for name, _ in headers)
         await self._send(start)
         await self._stream(connection)
 
     async def _stream(self, connection: Connection) -> None:
         clock = self._clock
         send = self._send
+        trail = self.trail
         while True:
             clock.await_chunk()
             try:
                 chunk = await connection.read()
             except BodyCut as error:
+                trail.ends(CUT, str(error))
                 raise ReplicaLost(self.life.attempts, str(error)) from None
             clock.chunk_came()
+            trail.chunk(len(chunk))
             if connection.complete:
+                trail.ends()
+                if self.keeps_answer and trail.bytes_out == len(chunk):
+                    self.answer = chunk
                 self._drop_connection()
                 self._release()
                 await send({"type": "http.response.body", "body": chunk})
@@ -359,15 +390,22 @@ class Call:
         """What the router says of a call in its answer's headers."""
         return own_headers(self.life, self._head.request_id, says_id=self._says_id)
 
-    def _request(self, host: bytes, left_s: float) -> bytes:
-        """The request's head for a replica that has `left_s` seconds."""
+    def _request(self, host: bytes, left_s: float, traced: bytes) -> bytes:
+        """The request's head for a replica that has `left_s` seconds.
+
+        Args:
+            host: for its `host` header.
+            left_s: for its `request-timeout-ms`.
+            traced: headers that say where it is in a trace, as on the wire.
+        """
         size = self._body.size
         has_length = size or self._method in ("POST", "PUT", "PATCH")
-        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%brequest-timeout-ms: %d\r\n%b\r\n" % (
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%brequest-timeout-ms: %d\r\n%b\r\n" % (
             self._method.encode("ascii"),
             self._path,
             host,
             self._head.passed,
+            traced,
             max(1, int(left_s * 1000)),
             b"content-length: %d\r\n" % size if has_length else b"",
         )
@@ -375,6 +413,7 @@ class Call:
     def _hold(self, permit: Permit) -> None:
         if permit is not self._permit:
             self._permit = permit
+            self.trail.granted(permit)
             self.life.cold_start = self.life.cold_start or permit.cold_start
 
     def _release(self, *, failed: bool = False) -> None:

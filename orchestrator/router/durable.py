@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from orchestrator.router.table import Results, RoutingTable, Webhooks
+    from orchestrator.telemetry.instruments import Registry
 
     _Settings = tuple[str, Results, Webhooks]
 
@@ -39,9 +40,14 @@ class Durable:
         waiting: callers that wait for requests to end.
     """
 
-    def __init__(self, address: str, results: Results, webhooks: Webhooks) -> None:
+    def __init__(
+        self, address: str, results: Results, webhooks: Webhooks, registry: Registry | None = None
+    ) -> None:
         self.store = Store.open(
-            address, retention=Retention(results.keep_s, webhooks.dead_letter_s)
+            address,
+            retention=Retention(results.keep_s, webhooks.dead_letter_s),
+            registry=registry,
+            part="router",
         )
         self.results = ResultStore(results.url, results.inline_bytes)
         self.receivers = ReceiverPolicy(
@@ -75,7 +81,9 @@ class Durable:
 class DurablePlane:
     """The durable plane of the newest routing table."""
 
-    def __init__(self) -> None:
+    def __init__(self, registry: Registry | None = None) -> None:
+        """One without a table yet; `registry` is where calls to the store are measured."""
+        self._registry = registry
         self._durable: Durable | None = None
         self._settings: _Settings | None = None
         self._why_not = "this router has no routing table yet"
@@ -93,18 +101,25 @@ class DurablePlane:
             self._replace(None, "the cluster's config names no `store`")
             return
         settings = (address, table.results, table.webhooks)
-        if settings == self._settings:
+        if settings == self._settings and self._durable is not None:
+            self._durable.store.timelines.settings = table.telemetry
             return
         try:
-            durable = Durable(*settings)
+            durable = Durable(*settings, self._registry)
         except ValueError:
             # Said without the error, which may have the address in it, and its password.
             why_not = "the config's `store` or `webhooks` is not valid"
             logger.error("asynchronous requests are refused: %s", why_not)  # noqa: TRY400
             self._replace(None, why_not)
             return
+        durable.store.timelines.settings = table.telemetry
         self._replace(durable, "")
         self._settings = settings
+
+    @property
+    def has_store(self) -> bool:
+        """Whether there is a store that could be opened; it may not answer."""
+        return self._durable is not None
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Durable]:
@@ -113,6 +128,11 @@ class DurablePlane:
             raise NoStore(self._why_not)
         with self._durable.in_use() as durable:
             yield durable
+
+    def send_home(self) -> None:
+        """Sends those home who only wait for a request to end."""
+        if self._durable is not None:
+            self._durable.waiting.end()
 
     async def close(self) -> None:
         """Closes, when those have ended who use it."""

@@ -1,9 +1,8 @@
-"""One environment as the router serves it: its settings, permits, budget, counts."""
+"""One environment as the router serves it: its settings, permits, budget, measures."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from orchestrator.lifecycle.errors import Draining
@@ -13,7 +12,7 @@ from orchestrator.store.records import Bounds
 
 if TYPE_CHECKING:
     from orchestrator.lifecycle.errors import RequestError
-    from orchestrator.lifecycle.request import Outcome
+    from orchestrator.router.measures import Measures
     from orchestrator.router.permits import PermitClient
     from orchestrator.router.table import Environment
 
@@ -47,7 +46,7 @@ class Endpoint:
         rules: its retry rules.
         budget: its retry budget.
         first_look_s: when a call first looks at its caller and the clock.
-        outcomes: how its requests ended.
+        measures: its instruments; None before its first request.
         in_flight: requests that are parked or running now.
         parked: those that are parked.
     """
@@ -57,7 +56,7 @@ class Endpoint:
         self.name = name
         self.permits = permits
         self.tag = tag_of(model, name)
-        self.outcomes: Counter[Outcome] = Counter()
+        self.measures: Measures | None = None
         self.in_flight = 0
         self.parked: set[Parked] = set()
         self._empty: asyncio.Event | None = None

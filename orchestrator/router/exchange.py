@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.lifecycle.errors import DeadlineExceeded, MethodNotAllowed
 from orchestrator.lifecycle.request import RequestLife
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from orchestrator.router.responses import Send
 
 
+CALL: Final = "call"
+SUBMIT: Final = "submit"
+OTHER: Final = "other"
+"""Kinds of requests, as timelines name them."""
+
+
 class Exchange:
     """What is known of a request so far, for whatever becomes of it.
 
@@ -29,32 +35,62 @@ class Exchange:
         method: of HTTP.
         path: raw, without the query.
         started: `time.monotonic()` when it arrived.
+        began: the same moment as Unix time.
         life: its state and outcome.
         head: its headers, set first.
         directory: the routing table that it goes by, set once it is let in.
         reach: what its key may do, set with the directory.
+        key: prefix of its key; empty: it has none, or not a valid one.
         endpoint: the environment that it is about, where there is one.
         call: its call to that environment, where there is one.
+        public: whether nobody's key is asked for there.
+        kind: what it is, as a timeline says it: `call`, `submit` or `other`.
+        operation: GenAI's name of what is asked for; empty: unknown.
+        async_id: of the asynchronous request that it handed over; empty: none.
+        status: of an answer of the router's own, 0 before.
+        bytes_in: of its body, as far as it was read.
+        bytes_out: of the body of an answer of the router's own.
+        trace_id, span_id: of its trace and of its own span there, hexadecimal.
+        submit_id: of the span that hands it over; empty: none does.
+        flags: of the trace, as replicas are told.
+        sampled: whether its trace was to be exported from the beginning.
     """
 
     __slots__ = (
+        "async_id",
+        "began",
+        "bytes_in",
+        "bytes_out",
         "call",
         "directory",
         "endpoint",
+        "flags",
         "head",
+        "key",
+        "kind",
         "life",
         "method",
+        "operation",
         "path",
+        "public",
         "reach",
         "receive",
+        "sampled",
         "scope",
         "send",
+        "span_id",
         "started",
+        "status",
+        "submit_id",
+        "trace_id",
     )
 
     head: RequestHead
     directory: Directory
     reach: Reach
+    trace_id: bytes
+    span_id: bytes
+    flags: int
 
     def __init__(self, scope: Any, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -63,9 +99,20 @@ class Exchange:
         self.method: str = scope["method"]
         self.path: bytes = scope["raw_path"]
         self.started = time.monotonic()
+        self.began = time.time()
         self.life = RequestLife()
+        self.key = ""
         self.endpoint: Endpoint | None = None
         self.call: Call | None = None
+        self.kind = OTHER
+        self.public = False
+        self.operation = ""
+        self.async_id = ""
+        self.status = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.submit_id = b""
+        self.sampled = False
 
     @property
     def shape(self) -> Shape:
@@ -83,9 +130,19 @@ class Exchange:
         if self.method not in allowed:
             raise MethodNotAllowed(self.method, allowed)
 
+    async def send_noting(self, message: Any) -> None:
+        """Sends on what somebody else answers, and notes its status and size."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        else:
+            self.bytes_out += len(message.get("body", b""))
+        await self.send(message)
+
     async def body(self, limit: int) -> Body:
         """The body, of at most `limit` bytes; raises `PayloadTooLarge`, `CallerGone`."""
-        return await collect(self.receive, self.head.content_length, limit)
+        body = await collect(self.receive, self.head.content_length, limit)
+        self.bytes_in = body.size
+        return body
 
     def deadline(self) -> tuple[float, str] | None:
         """The caller's deadline on `time.monotonic()`, and the header that set it.

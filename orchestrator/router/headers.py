@@ -2,7 +2,8 @@
 
 Passed on both ways are all headers except the hop-by-hop ones (RFC 9110, 7.6.1:
 the fixed list, and whatever `Connection` lists), the length (it is stated anew),
-and towards the replica the caller's credentials and deadline.
+and towards the replica the caller's credentials, its deadline, and its place in a
+trace: each attempt gets one of its own.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.lifecycle.errors import BadRequest
 from orchestrator.router.identity import RequestIds, sane
+from orchestrator.telemetry import trace_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from orchestrator.lifecycle.request import RequestLife
+    from orchestrator.telemetry.trace_context import TraceContext
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -41,6 +44,10 @@ HOP_BY_HOP: Final = frozenset(
 
 CREDENTIALS: Final = frozenset({b"authorization", b"proxy-authorization", b"x-api-key"})
 
+TRACEPARENT: Final = b"traceparent"
+TRACESTATE: Final = b"tracestate"
+BAGGAGE: Final = b"baggage"
+
 FORWARDED_FOR: Final = b"x-forwarded-for"
 FORWARDED_PROTO: Final = b"x-forwarded-proto"
 FORWARDED_HOST: Final = b"x-forwarded-host"
@@ -58,6 +65,9 @@ _READ: Final = frozenset(
         FORWARDED_FOR,
         FORWARDED_PROTO,
         FORWARDED_HOST,
+        TRACEPARENT,
+        TRACESTATE,
+        BAGGAGE,
     }
 )
 _OF_THE_SERVER: Final = frozenset(
@@ -98,16 +108,20 @@ class RequestHead:
         host: the Host header.
         request_id: the caller's (sane) id, or a new one.
         passed: the headers for the replica, as they go onto the wire.
+        trace: where the caller is in a trace; None: nowhere, or it is not said well.
+        baggage: as it came; None: none did.
     """
 
     __slots__ = (
         "_deadline_ms",
         "_timeout_ms",
         "authorization",
+        "baggage",
         "content_length",
         "host",
         "passed",
         "request_id",
+        "trace",
     )
 
     def __init__(self, scope: Any, ids: RequestIds) -> None:
@@ -131,6 +145,11 @@ class RequestHead:
             ]
             add = lines.extend
         self.authorization = read.get(b"authorization")
+        self.baggage = read.get(BAGGAGE)
+        parent = read.get(TRACEPARENT)
+        self.trace: TraceContext | None = (
+            None if parent is None else trace_context.read(parent, read.get(TRACESTATE))
+        )
         self.host = read.get(b"host", b"")
         length = read.get(b"content-length")
         # The server has checked that it is a number.
@@ -177,6 +196,18 @@ class RequestHead:
             deadline = _milliseconds("Request-Deadline-Ms", self._deadline_ms)
             found.append((now + (deadline - wall_ms) / 1000, "Request-Deadline-Ms"))
         return min(found)
+
+
+def context_lines(head: RequestHead, *, forward_baggage: bool) -> bytes:
+    """What goes to a replica of the caller's trace beside `traceparent`, as on the wire."""
+    lines = b""
+    if head.trace is not None and head.trace.tracestate:
+        lines = b"tracestate: %b\r\n" % head.trace.tracestate
+    if forward_baggage and head.baggage is not None:
+        baggage = trace_context.baggage(head.baggage)
+        if baggage is not None:
+            lines += b"baggage: %b\r\n" % baggage
+    return lines
 
 
 def listed_by(connection: bytes) -> frozenset[bytes]:
@@ -241,6 +272,9 @@ def _twice(name: bytes, first: bytes, second: bytes) -> bytes:
         return first + b", " + second
     if name in (TIMEOUT_MS, DEADLINE_MS):
         return first + b", " + second  # no number, so it is refused where it is read
+    if name in (TRACEPARENT, TRACESTATE, BAGGAGE):
+        # A traceparent with a comma is none: which of two would be meant?
+        return first + b"," + second
     if name == b"authorization":
         return b""  # which one is meant? none, then
     return first

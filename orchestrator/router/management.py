@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
+from orchestrator import console
 from orchestrator.lifecycle.errors import (
     MethodNotAllowed,
     UnknownAddress,
@@ -19,6 +20,7 @@ from orchestrator.lifecycle.errors import (
 )
 from orchestrator.router.auth import MANAGE, Reach
 from orchestrator.router.body import collect
+from orchestrator.router.insight import Insight
 from orchestrator.router.openapi import describe_api
 from orchestrator.router.oversight import Asked, Oversight
 from orchestrator.router.responses import Answer, json_answer
@@ -28,17 +30,24 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from orchestrator.observatory.protocol import Observatory
     from orchestrator.router.body import Receive
     from orchestrator.router.directory import Directory
     from orchestrator.router.durable import DurablePlane
     from orchestrator.router.endpoint import Endpoint
-    from orchestrator.router.oversight import Handler
     from orchestrator.router.responses import Send
+    from orchestrator.router.streaming import Stream
 
-PUBLIC: Final = frozenset({b"/healthz", b"/readyz", b"/openapi.json"})
+    Handler = Callable[[Asked], Awaitable[Answer | Stream]]
+
+PUBLIC: Final = frozenset(
+    {b"/healthz", b"/readyz", b"/openapi.json", *(path.encode() for path in console.paths())}
+)
 """Answered without a key."""
 
-PREFIX: Final = b"/api/v1/"
+PREFIX: Final = (b"/api/v1/", b"/metrics", b"/console")
+"""Of all paths that are answered here, but for those of health and of the description."""
+
 REACH: Final = "orchestrator.reach"
 REQUEST_ID: Final = "orchestrator.request_id"
 
@@ -59,12 +68,14 @@ class Management:
         plane: DurablePlane,
         *,
         says_request_id: bool,
+        observatory: Callable[[], Observatory | None] = lambda: None,
     ) -> None:
         self._version = version
         self._directory = directory
         self._says_id = says_request_id
         self.draining = False
         oversight = Oversight(plane)
+        self._insight = insight = Insight(observatory, directory, plane)
         # The router alone and not an application: that one answers errors itself,
         # and here they go on to where all errors are answered.
         self._router = Router(
@@ -79,6 +90,12 @@ class Management:
                     Route(f"/api/v1{path}", self._overseen(handlers), methods=list(handlers))
                     for path, handlers in oversight.operations.items()
                 ),
+                *(
+                    Route(path, self._overseen(handlers), methods=list(handlers))
+                    for path, handlers in insight.operations.items()
+                ),
+                Route(console.PATH, self._console),
+                Route(f"{console.PATH}/{{file:path}}", self._console),
             ],
             redirect_slashes=False,
         )
@@ -93,6 +110,19 @@ class Management:
                 allowed = (error.headers or {}).get("Allow", "GET").replace(" ", "")
                 raise MethodNotAllowed(scope["method"], sorted(allowed.split(","))) from None
             raise UnknownAddress(scope["path"]) from None
+
+    def drain(self) -> None:
+        """The router is going: says so, and ends what would never end by itself."""
+        self.draining = True
+        self._insight.end()
+
+    async def _console(self, request: Request) -> Response:
+        path: str = request.scope["path"]
+        found = console.page(path, request.headers.get("if-none-match", ""))
+        if found is None:
+            raise UnknownAddress(path)
+        status, headers, body = found
+        return self._response(Answer(status, body, headers), request)
 
     async def _healthz(self, request: Request) -> Response:
         return self._response(json_answer({"status": "ok"}), request)
@@ -140,9 +170,22 @@ class Management:
                 query=request.scope["query_string"],
                 name=request.path_params.get("id", ""),
                 body=(await collect(request.receive, None, _MAX_BODY_BYTES)).joined(),
+                place=(
+                    request.path_params.get("model", ""),
+                    request.path_params.get("environment", ""),
+                ),
+                accept=request.headers.get("accept", ""),
             )
             method = "GET" if request.method == "HEAD" else request.method
-            return self._response(await handlers[method](asked), request)
+            found = await handlers[method](asked)
+            if isinstance(found, Answer):
+                return self._response(found, request)
+            if request.method == "HEAD":
+                await found.pieces.aclose()
+                return self._response(
+                    Answer(200, b"", [(b"content-type", found.content_type)]), request
+                )
+            return _Streamed(found, self._own_headers(request))
 
         return answer
 
@@ -156,15 +199,31 @@ class Management:
 
     def _response(self, answer: Answer, request: Request) -> Response:
         response = Response(answer.body, answer.status)
-        request_id: bytes = request.scope[REQUEST_ID]
         response.raw_headers = [
             *answer.headers,
             (b"content-length", b"%d" % len(answer.body)),
-            (b"x-baseten-request-id", request_id),
+            *self._own_headers(request),
         ]
-        if self._says_id:
-            response.raw_headers.append((b"x-request-id", request_id))
         return response
+
+    def _own_headers(self, request: Request) -> list[tuple[bytes, bytes]]:
+        request_id: bytes = request.scope[REQUEST_ID]
+        headers = [(b"x-baseten-request-id", request_id)]
+        if self._says_id:
+            headers.append((b"x-request-id", request_id))
+        return headers
+
+
+class _Streamed(Response):
+    """A stream, as Starlette calls an answer."""
+
+    def __init__(self, stream: Stream, headers: list[tuple[bytes, bytes]]) -> None:
+        super().__init__()
+        self._stream = stream
+        self._headers_of_ours = headers
+
+    async def __call__(self, _scope: Any, receive: Receive, send: Send) -> None:
+        await self._stream.send(receive, send, self._headers_of_ours)
 
 
 def _model_read(directory: Directory, name: str, reach: Reach) -> dict[str, Any]:

@@ -57,6 +57,8 @@ class Asked:
         query: of the address, raw.
         name: what the address names, as in `dead_letters/{id}`; empty: nothing.
         body: of the request.
+        place: model and environment that the address names; empty texts: none.
+        accept: which formats of an answer are wanted.
     """
 
     directory: Directory
@@ -64,6 +66,8 @@ class Asked:
     query: bytes
     name: str
     body: bytes
+    place: tuple[str, str] = ("", "")
+    accept: str = ""
 
 
 class _Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -110,7 +114,7 @@ class Oversight:
 
     async def _requests(self, asked: Asked) -> Answer:
         given = Parameters(asked.query, (*_PAGING, *_PLACE, "status"))
-        endpoints = _endpoints(asked, given.text("model"), given.text("environment"))
+        endpoints = endpoints_of(asked, given.text("model"), given.text("environment"))
         limit = given.whole("limit", LIST_LIMIT, 1, LONGEST_LIST)
         with self._plane.open() as durable:
             records, cursor = await gather_page(
@@ -141,7 +145,7 @@ class Oversight:
     async def _dead_letters(self, asked: Asked) -> Answer:
         given = Parameters(asked.query, (*_PAGING, *_PLACE, "host"))
         is_wanted = _goes_to(given.text("host"))
-        endpoints = _endpoints(asked, given.text("model"), given.text("environment"))
+        endpoints = endpoints_of(asked, given.text("model"), given.text("environment"))
         limit = given.whole("limit", LIST_LIMIT, 1, LONGEST_LIST)
         with self._plane.open() as durable:
             letters, cursor = await gather_page(
@@ -172,7 +176,7 @@ class Oversight:
         Parameters(asked.query, ())
         which = _filter.read(asked.body)
         is_wanted = _goes_to(which.host)
-        endpoints = _endpoints(asked, which.model, which.environment)
+        endpoints = endpoints_of(asked, which.model, which.environment)
         replayed = 0
         with self._plane.open() as durable:
             for endpoint in endpoints:
@@ -236,7 +240,7 @@ def _expect_nothing(asked: Asked) -> None:
         _nothing.read(asked.body)
 
 
-def _endpoints(asked: Asked, model: str | None, environment: str | None) -> list[Endpoint]:
+def endpoints_of(asked: Asked, model: str | None, environment: str | None) -> list[Endpoint]:
     """The environments that are meant and reached, in a fixed order."""
     directory, reach = asked.directory, asked.reach
     if model is not None:

@@ -13,8 +13,12 @@ from orchestrator.router.json_body import clipped
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_WHOLE: Final = re.compile(r"\d{1,9}", re.ASCII)
+_WHOLE: Final = re.compile(r"\d{1,15}", re.ASCII)
 _NUMBER: Final = re.compile(r"-?\d{1,20}(\.\d{1,40})?([eE][+-]?\d{1,3})?", re.ASCII)
+_SPAN: Final = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(s|m|h|d|)", re.ASCII)
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_YES: Final = ("true", "1", "")
+_NO: Final = ("false", "0")
 
 
 class Parameters:
@@ -77,6 +81,29 @@ class Parameters:
             rule = f"a number of seconds from 0 to {highest:g} is needed, not {clipped(given)!r}"
             raise BadRequest(name, rule)
         return number
+
+    def flag(self, name: str) -> bool:
+        """Whether something is wanted: `?name`, `?name=true` or `1`; else `false` or `0`."""
+        given = self._given.get(name)
+        if given is not None and given not in _YES + _NO:
+            rule = f"one of {', '.join(filter(None, _YES + _NO))} is needed, not {clipped(given)!r}"
+            raise BadRequest(name, rule)
+        return given in _YES
+
+    def span(self, name: str, highest: float) -> float | None:
+        """A length of time, in seconds or as in `90s`, `10m`, `2h`, `1d`; None: not given."""
+        given = self._given.get(name)
+        if given is None:
+            return None
+        found = _SPAN.fullmatch(given)
+        seconds = float(found[1]) * _UNITS[found[2]] if found else math.nan
+        if not 0 <= seconds <= highest:
+            rule = (
+                f"a length of time is needed, as in 600, 10m or 2h, at most {highest:g} s,"
+                f" not {clipped(given)!r}"
+            )
+            raise BadRequest(name, rule)
+        return seconds
 
 
 def _decoded(piece: bytes) -> str:

@@ -33,6 +33,10 @@ class Permit(Protocol):
 class PermitClient(Protocol):
     """One environment's permits, as one router sees them."""
 
+    @property
+    def has_replicas(self) -> bool:
+        """Whether any replica is known to be there, as far as was heard last."""
+
     def try_acquire(self, size: int = 0) -> Permit | None:
         """A permit that is at hand, if nobody ranks before; never waits."""
 
@@ -44,6 +48,7 @@ class PermitClient(Protocol):
         avoid: frozenset[str] = frozenset(),
         prefer: str | None = None,
         ticket: Any = None,
+        owner: object = None,
     ) -> Permit:
         """Waits in line for a permit; being cancelled leaves the line.
 
@@ -53,11 +58,15 @@ class PermitClient(Protocol):
             avoid: replicas that failed the request.
             prefer: replica to choose if it has room.
             ticket: an earlier permit's place in line.
+            owner: what `place` is to be asked with while it waits; None: nothing.
 
         Raises:
             QueueFull, NoFreeSlot, ParkTimeout, EnvironmentUnhealthy:
                 see `orchestrator.lifecycle.errors`.
         """
+
+    async def place(self, owner: object) -> int | None:
+        """How many are served before the request of that owner; None: it is not in line."""
 
     def release(self, permit: Any, *, failed: bool = False) -> None:
         """Gives a permit back, once.

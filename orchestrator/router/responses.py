@@ -59,6 +59,8 @@ _STATUSES: Final[tuple[tuple[type[errors.RequestError], int, ErrorCode], ...]] =
     (errors.NoFreeSlot, 529, ErrorCode.MODEL_UNAVAILABLE),
     (errors.Draining, 503, ErrorCode.MODEL_UNAVAILABLE),
     (errors.QueueUnreachable, 503, ErrorCode.MODEL_UNAVAILABLE),
+    (errors.ObservatoryUnreachable, 503, ErrorCode.INTERNAL_ERROR),
+    (errors.TooManyWatchers, 429, ErrorCode.RATE_LIMITED),
     (errors.AsyncQueueFull, 429, ErrorCode.RATE_LIMITED),
     (errors.IdempotencyConflict, 409, ErrorCode.CLIENT_ERROR),
     (errors.StoreUnreachable, 503, ErrorCode.INTERNAL_ERROR),
@@ -169,6 +171,8 @@ def _retry_after_s(error: BaseException) -> float | None:
         | errors.NoFreeSlot
         | errors.Draining
         | errors.QueueUnreachable
+        | errors.ObservatoryUnreachable
+        | errors.TooManyWatchers
         | errors.AsyncQueueFull
         | errors.StoreUnreachable
         | errors.EnvironmentUnhealthy,

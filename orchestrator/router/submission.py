@@ -27,7 +27,6 @@ IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 LONGEST_IDEMPOTENCY_KEY: Final = 255
 
 _VISIBLE: Final = re.compile(rb"[!-~]{1,255}").fullmatch
-_PRINTABLE: Final = re.compile(rb"[ -~\t]*").fullmatch
 
 
 class InferenceRetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,8 +75,13 @@ def read_body(body: bytes) -> AsyncPredictRequest:
     return read
 
 
-def submission(
-    endpoint: Endpoint, read: AsyncPredictRequest, body: bytes, headers: RawHeaders, key: str
+def submission(  # noqa: PLR0917 - each is another part of the same request
+    endpoint: Endpoint,
+    read: AsyncPredictRequest,
+    body: bytes,
+    headers: RawHeaders,
+    key: str,
+    trace: tuple[str, str] = ("", ""),
 ) -> Submission:
     """What the store is given to accept.
 
@@ -87,14 +91,14 @@ def submission(
         body: the same, as it came.
         headers: of the HTTP request.
         key: prefix of the caller's API key; empty: it has none.
+        trace: `traceparent` and `tracestate` for whatever is done about the request.
 
     Raises:
         BadRequest: a header has no sensible value.
     """
     settings = endpoint.settings
     retry = read.inference_retry_config
-    named = _named(headers)
-    idempotency = named.get(b"idempotency-key")
+    idempotency = _idempotency_key(headers)
     return Submission(
         request_id=new_id(endpoint.tag),
         model=endpoint.model,
@@ -111,19 +115,16 @@ def submission(
             retry.max_attempts, retry.initial_delay_ms / 1000, retry.max_delay_ms / 1000
         ),
         webhook=read.webhook_endpoint,
-        traceparent=_context(named.get(b"traceparent")),
-        tracestate=_context(named.get(b"tracestate")),
+        traceparent=trace[0],
+        tracestate=trace[1],
         idempotency=None if idempotency is None else _fingerprint(idempotency, key, body),
         bounds=endpoint.bounds,
     )
 
 
-def _named(headers: RawHeaders) -> dict[bytes, bytes]:
-    named: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name in {b"idempotency-key", b"traceparent", b"tracestate"}:
-            named[name] = value if name not in named else b"%b, %b" % (named[name], value)
-    return named
+def _idempotency_key(headers: RawHeaders) -> bytes | None:
+    given = [value for name, value in headers if name == b"idempotency-key"]
+    return b", ".join(given) if given else None
 
 
 def _fingerprint(idempotency_key: bytes, key: str, body: bytes) -> tuple[str, str]:
@@ -133,8 +134,3 @@ def _fingerprint(idempotency_key: bytes, key: str, body: bytes) -> tuple[str, st
         raise BadRequest(IDEMPOTENCY_KEY, rule + repr(clipped(idempotency_key.decode("latin-1"))))
     owned = b"%b\0%b" % (key.encode("utf-8"), idempotency_key)
     return hashlib.sha256(owned).hexdigest(), hashlib.sha256(body).hexdigest()
-
-
-def _context(value: bytes | None) -> str:
-    """A trace header as it came, unless it could not go into a header again."""
-    return value.decode("ascii") if value is not None and _PRINTABLE(value) else ""

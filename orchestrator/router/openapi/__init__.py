@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.router.openapi import asynchronous, inference, management, oversight
+from orchestrator.router.openapi import asynchronous, inference, insight, management, oversight
 from orchestrator.router.openapi.parts import Document, components
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def describe_api(version: str, table: RoutingTable | None) -> Document:
         version: of this software.
         table: as configured; says whether keys are needed.
     """
-    parts = (inference, asynchronous, management, oversight)
+    parts = (inference, asynchronous, management, oversight, insight)
     document: Document = {
         "openapi": "3.1.0",
         "info": {

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from typer.testing import CliRunner, Result
 
 from orchestrator import cli
@@ -20,7 +22,10 @@ from orchestrator.store.keys import tag_of
 from tests.unit.router.harness import Slots, serving, table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    Serving = Callable[[Mapping[str, Handler]], Awaitable[str]]
 
 TAG = tag_of("echo", "production")
 LEASE_S = 30.0
@@ -104,3 +109,27 @@ async def front(store_server: EmbeddedServer) -> AsyncIterator[Front]:
         yield Front(url, store)
         await app.close()
     await store.close()
+
+
+@pytest.fixture
+async def answering() -> AsyncIterator[Serving]:
+    """Starts a server that answers GETs as a router might, by path; gives its address."""
+    servers: list[TestServer] = []
+
+    async def start(handlers: Mapping[str, Handler]) -> str:
+        application = web.Application()
+        for path, handler in handlers.items():
+            application.router.add_get(path, handler)
+        server = TestServer(application)
+        await server.start_server()
+        servers.append(server)
+        return str(server.make_url("")).rstrip("/")
+
+    yield start
+    for server in servers:
+        await server.close()
+
+
+async def command(*arguments: str) -> Result:
+    """Runs `orchestrator` beside the test's event loop."""
+    return await asyncio.to_thread(CliRunner().invoke, cli.app, arguments)

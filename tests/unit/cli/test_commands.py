@@ -77,7 +77,7 @@ def test_compile_prints_what_serve_deploy_reads(tmp_path: Path) -> None:
     compiled = yaml.safe_load(run("compile", a_file(tmp_path)).stdout)
     applications = ServeDeploySchema.model_validate(compiled).applications
     names = [application.name for application in applications]
-    assert names == ["router", "dispatcher", "echo.production"]
+    assert names == ["router", "dispatcher", "observatory", "echo.production"]
 
 
 def test_schema_is_json() -> None:

@@ -13,9 +13,11 @@ import aiohttp
 import pytest
 import uvloop
 
+from orchestrator.lifecycle.request import Outcome
 from orchestrator.router.app import RouterApp
 from orchestrator.store import Store
 from orchestrator.store.embedded import EmbeddedServer
+from orchestrator.telemetry import metrics
 from tests.unit.router.harness import Slots, serving, table
 
 if TYPE_CHECKING:
@@ -59,6 +61,18 @@ class Rig:
     def echo(self) -> Slots:
         """The slots of model `echo` in production."""
         return self.slots["echo.production"]
+
+    def outcomes(self, environment: str = "production") -> dict[Outcome, int]:
+        """How the requests of an environment of `echo` ended; empty: of none."""
+        self.app.recorder.flush()
+        counters = self.app._registry._counters
+        at = ("echo", environment) if environment else ()
+        metric = metrics.REQUESTS if environment else metrics.REJECTED
+        return {
+            Outcome(labels[-1]): int(counter.value)
+            for (name, labels), counter in counters.items()
+            if name == metric.name and labels[:-1] == at
+        }
 
     @property
     def predict(self) -> str:

@@ -97,6 +97,7 @@ class Slots:
         self.closed = False
         self._watchers: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._line: dict[int, tuple[asyncio.Future[SlotPermit], frozenset[str]]] = {}
+        self._places: dict[object, int] = {}
         self._tickets = itertools.count()
 
     def add(self, replica_id: str, address: str, slots: int = 1) -> None:
@@ -108,6 +109,10 @@ class Slots:
     @property
     def waiters(self) -> int:
         return len(self._line)
+
+    @property
+    def has_replicas(self) -> bool:
+        return bool(self.free)
 
     def try_acquire(self, size: int = 0) -> SlotPermit | None:
         if self._line or self.refusal is not None:
@@ -122,6 +127,7 @@ class Slots:
         avoid: frozenset[str] = frozenset(),
         prefer: str | None = None,
         ticket: Any = None,
+        owner: object = None,
     ) -> SlotPermit:
         self.asked.append({"avoid": avoid, "ticket": ticket, "size": size})
         if self.refusal is not None:
@@ -136,6 +142,7 @@ class Slots:
             raise QueueFull(3.0)
         future: asyncio.Future[SlotPermit] = asyncio.get_running_loop().create_future()
         self._line[place] = (future, avoid)
+        self._places[owner] = place
         began = time.monotonic()
         self._tell()
         try:
@@ -149,7 +156,12 @@ class Slots:
             raise
         finally:
             self._line.pop(place, None)
+            self._places.pop(owner, None)
             self._tell()
+
+    async def place(self, owner: object) -> int | None:
+        mine = self._places.get(owner)
+        return None if mine is None else sum(place < mine for place in self._line)
 
     def release(self, permit: SlotPermit, *, failed: bool = False) -> None:
         self.out.remove(permit)  # a second release of the same one is a KeyError

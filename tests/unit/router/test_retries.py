@@ -162,7 +162,7 @@ async def test_connections_fail_a_bounded_number_of_times(rig: Rig) -> None:
         assert body["error_code"] == "model_unavailable"
         assert body["detail"]["attempts"] == 3
         assert response.headers["x-baseten-model-prediction-attempts"] == "3"
-    assert rig.app._endpoints["echo", "production"].outcomes == {Outcome.FAILED_REPLICA_LOST: 1}
+    assert rig.outcomes() == {Outcome.FAILED_REPLICA_LOST: 1}
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ async def test_a_broken_event_stream_ends_with_an_error_event_and_uncleanly(rig:
     assert error["error_code"] == "model_unavailable"
     assert set(error) == {"error", "error_code", "detail", "request_id"}
     assert rest.endswith(b"\n\n")
-    assert rig.app._endpoints["echo", "production"].outcomes == {Outcome.FAILED_REPLICA_LOST: 1}
+    assert rig.outcomes() == {Outcome.FAILED_REPLICA_LOST: 1}
 
 
 @pytest.mark.parametrize("path", ["/v1/completions", "/models/echo/production/sync/v1/completions"])

@@ -60,9 +60,8 @@ async def test_everything_that_may_be_said_is_stored() -> None:
             "max_delay_ms": 60_000,
         },
     }
-    made = _submitted(
-        json.dumps(body).encode(), (b"traceparent", b"00-a-b-01"), (b"tracestate", b"x=1")
-    )
+    given = json.dumps(body).encode()
+    made = submission(_endpoint(), read_body(given), given, [], "", ("00-a-b-01", "x=1"))
     assert made.webhook == "https://example.com/hook"
     assert made.priority == 2
     assert made.max_queue_s == 259_200.0
@@ -284,10 +283,3 @@ async def test_an_idempotency_key_that_is_none_is_named(values: tuple[bytes, ...
 
 async def test_the_longest_idempotency_key() -> None:
     assert _with_key(b"~" * 255) is not None
-
-
-async def test_trace_headers_that_could_not_be_sent_on_are_left_out() -> None:
-    made = _submitted(BODY, (b"traceparent", b"\xff"), (b"tracestate", b"a=1"))
-    assert (made.traceparent, made.tracestate) == ("", "a=1")
-    made = _submitted(BODY, (b"tracestate", b"a=1"), (b"tracestate", b"b=2"))
-    assert made.tracestate == "a=1, b=2"

@@ -158,7 +158,7 @@ async def test_a_caller_that_goes_away_is_forgotten(durable: Rig, store: Store) 
     async with asyncio.timeout(10):
         await durable.idle.wait()
     assert not _waiting(durable)._environments
-    assert durable.app.rejected[Outcome.EVICTED_CALLER_GONE] == 1
+    assert durable.outcomes("")[Outcome.EVICTED_CALLER_GONE] == 1
 
 
 async def test_a_server_that_gives_the_call_up_frees_it(durable: Rig, store: Store) -> None:
