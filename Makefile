@@ -9,10 +9,10 @@ RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint format bench chaos clean
+.PHONY: help demo up down test lint format bench chaos browser-tools clean
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: no python3.11 or python3 on PATH" >&2; exit 1; }
@@ -48,11 +48,27 @@ lint: $(DEV_STAMP) ## ruff, mypy and the import rules
 
 # One run a folder, so that the clusters of one are gone before the next starts its own.
 # Unit tests mostly wait for small servers, so several run at a time.
-test: lint ## lint, then every test
+test: lint browser-tools ## lint, then every test
 	$(VENV)/bin/pytest --numprocesses 3 tests/unit
 	$(VENV)/bin/pytest tests/clients
 	$(VENV)/bin/pytest tests/integration
+	$(VENV)/bin/pytest tests/console
 	$(VENV)/bin/pytest tests/chaos
+
+# Debian's own packages: `chromium` for the operations page, `prometheus` for promtool. Where
+# they cannot be installed, the tests that need them say so, and fail only where CI=true.
+browser-tools: ## Install chromium and promtool, where they are missing and apt-get can
+	@missing=; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v promtool >/dev/null || missing="$$missing prometheus"; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing$$missing"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -qq --yes --no-install-recommends $$missing >/dev/null; \
+	else \
+	  echo "Missing for some tests:$$missing (on Debian, as root: apt-get install$$missing)" >&2; \
+	fi
 
 format: $(DEV_STAMP) ## Let ruff rewrite what it can
 	$(VENV)/bin/ruff check --fix .
