@@ -1,7 +1,8 @@
 """``python -m tests.benchmarks``: measure, show, and fail on a missed service level.
 
-Two parts: ``predict`` beside other model servers, ``async`` beside job queues. Exit codes: 0
-every service level holds, 1 one is missed, 2 the benchmark could not run, 130 it was interrupted.
+Three parts: ``predict`` beside other model servers, ``async`` beside job queues, ``tracing``
+beside ours without it. Exit codes: 0 every service level holds, 1 one is missed, 2 the benchmark
+could not run, 130 it was interrupted.
 """
 
 import signal
@@ -24,6 +25,9 @@ from tests.benchmarks.peers.base import PROJECT, Peer, PeerError
 from tests.benchmarks.profile import profile
 from tests.benchmarks.service_levels import Verdict, missed
 from tests.benchmarks.suite import PEERS, Plan
+from tests.benchmarks.tracing import benchmark as tracing
+from tests.benchmarks.tracing import report as tracing_report
+from tests.benchmarks.tracing.variants import VARIANTS
 from tests.benchmarks.wrk import LoadGeneratorError, find_wrk
 
 RESULTS = PROJECT / ".bench"
@@ -44,15 +48,18 @@ class Part(StrEnum):
 
     PREDICT = "predict"
     ASYNC = "async"
+    TRACING = "tracing"
 
 
 @app.command()
 def benchmark(  # noqa: PLR0917  # typer's options, given by name only
     only: Annotated[Part | None, typer.Option(help="Only this part.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Visits to each system.")] = 5,
-    seconds: Annotated[float, typer.Option(min=1, help="predict: length of one measurement.")] = 3,
+    seconds: Annotated[
+        float, typer.Option(min=1, help="predict, tracing: length of one measurement.")
+    ] = 3,
     connections: Annotated[
-        list[int], typer.Option(help="predict: open connections; repeatable.")
+        list[int], typer.Option(help="predict, tracing: open connections; repeatable.")
     ] = [  # noqa: B006  # typer copies it
         1,
         16,
@@ -75,24 +82,31 @@ def benchmark(  # noqa: PLR0917  # typer's options, given by name only
         typer.Option("--profile", help="Only record where this model server's time goes (py-spy)."),
     ] = None,
 ) -> None:
-    """Measure ours beside other model servers and job queues, one system at a time."""
+    """Measure ours beside other model servers, job queues and itself, one system at a time."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
         wrk = find_wrk()
         predict_plan = Plan(
-            [] if only == Part.ASYNC else choose(system),
+            choose(system) if only in {None, Part.PREDICT} else [],
             sorted(connections),
             rounds,
             seconds,
             contended,
         )
         async_plan = AsyncPlan(
-            [] if only == Part.PREDICT else among(SYSTEMS, system), rounds, Amounts(jobs)
+            among(SYSTEMS, system) if only in {None, Part.ASYNC} else [], rounds, Amounts(jobs)
+        )
+        tracing_plan = Plan(
+            VARIANTS if only == Part.TRACING or not (only or system) else [],
+            sorted(connections),
+            rounds,
+            seconds,
+            contended=False,
         )
         if update_readme:
             # Before minutes of measuring, not after them.
-            require_readme_blocks(predict_plan, async_plan)
+            require_readme_blocks(predict_plan, async_plan, tracing_plan)
         prepare_folder(output)
         if profile_system is not None:
             profile(choose_one(profile_system), wrk, output, tell)
@@ -102,6 +116,8 @@ def benchmark(  # noqa: PLR0917  # typer's options, given by name only
             levels += run_predict(predict_plan, wrk, output, update_readme=update_readme)
         if async_plan.systems:
             levels += run_async(async_plan, wrk, output, update_readme=update_readme)
+        if tracing_plan.systems:
+            levels += run_tracing(tracing_plan, wrk, output, update_readme=update_readme)
     except KeyboardInterrupt as interrupt:
         console.print("interrupted; everything that was started has been ended", style="red")
         raise typer.Exit(EXIT_INTERRUPTED) from interrupt
@@ -139,6 +155,19 @@ def run_async(plan: AsyncPlan, wrk: str, output: Path, *, update_readme: bool) -
     return seen.levels
 
 
+def run_tracing(plan: Plan, wrk: str, output: Path, *, update_readme: bool) -> Sequence[Verdict]:
+    """The part beside ours without tracing: measured, written and shown; returns its levels."""
+    seen = tracing.measure(plan, wrk, output, tell)
+    text = tracing_report.as_markdown(seen)
+    tracing.write(seen, text, output)
+    if update_readme:
+        put_into_readme(text, tracing_report.README_BLOCK)
+    tracing_report.print_report(console, seen)
+    tell(text)
+    tell(f"written to {output}: tracing.json, tracing.md")
+    return seen.levels
+
+
 def tell(line: str) -> None:
     """One line of progress."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -163,13 +192,15 @@ def choose_one(name: str) -> type[Peer]:
     raise ValueError(f"{name} is no model server: only those can be recorded")
 
 
-def require_readme_blocks(predict_plan: Plan, async_plan: AsyncPlan) -> None:
+def require_readme_blocks(predict_plan: Plan, async_plan: AsyncPlan, tracing_plan: Plan) -> None:
     """Raise ``ValueError`` where README.md lacks a block that will be put into it."""
     readme = README.read_text(encoding="utf-8")
     if predict_plan.systems:
         report.put_between_markers(readme, "", report.README_BLOCK)
     if async_plan.systems:
         report.put_between_markers(readme, "", asynchronous_report.README_BLOCK)
+    if tracing_plan.systems:
+        report.put_between_markers(readme, "", tracing_report.README_BLOCK)
 
 
 def put_into_readme(text: str, block: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.integration.gates import Gates
+from tests.integration.otlp_receiver import OtlpReceiver
 from tests.integration.running_cluster import RunningCluster
 
 HERE = Path(__file__).parent
@@ -38,11 +39,26 @@ async def gates() -> AsyncIterator[Gates]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def collector() -> AsyncIterator[OtlpReceiver]:
+    """Where the cluster's traces go."""
+    async with OtlpReceiver() as collector:
+        yield collector
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def cluster(
-    gates: Gates, tmp_path_factory: pytest.TempPathFactory
+    gates: Gates, collector: OtlpReceiver, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningCluster]:
     folder = tmp_path_factory.mktemp("scenarios")
     cluster = RunningCluster.prepare(HERE / "cluster.yaml", folder, gates.address)
+    cluster.variables = {
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.http_url,
+        # Soon, and with little room: a test can fill it.
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "OTEL_BSP_MAX_QUEUE_SIZE": "100",
+        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "50",
+    }
     try:
         await cluster.up()
         yield cluster

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +19,8 @@ class Scripted:
         {"gate": g, "stream": n}            an event, then a gate before each of n - 1 more
         {"gate": g, "stream": n, "die": k}  the same, but its process is killed (SIGKILL)
                                             in place of event number k
+        {"fail": n, "label": l}             fails the first n times that it gets this label
+        {"say": text}                       prints a line, and answers
     Args:
         version: told with every answer; a change of it is a change of the deployment.
         load_gate: gate to pass while loading.
@@ -26,6 +29,7 @@ class Scripted:
     def __init__(self, *, version: int = 1, load_gate: str = "load") -> None:
         self._version = version
         self._load_gate = load_gate
+        self._seen: Counter[str] = Counter()
 
     async def load(self) -> None:
         await pass_gate(self._load_gate)
@@ -35,6 +39,12 @@ class Scripted:
             return self._stream(body)
         if "gate" in body:
             await pass_gate(body["gate"], body.get("label", ""))
+        if "say" in body:
+            print(body["say"])
+        label = body.get("label", "")
+        self._seen[label] += 1
+        if self._seen[label] <= body.get("fail", 0):
+            raise ArithmeticError(f"{label}: time {self._seen[label]} is one to fail")
         return self._answer(body)
 
     def _answer(self, body: dict[str, Any]) -> dict[str, Any]:

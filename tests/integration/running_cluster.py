@@ -79,6 +79,7 @@ class RunningCluster:
         url: where it listens.
         keys: API keys by prefix.
         gates: `host:port` of the test's gates.
+        variables: further environment variables of the cluster's processes.
     """
 
     folder: Path
@@ -86,6 +87,7 @@ class RunningCluster:
     gates: str
     url: str = ""
     keys: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
     _session: aiohttp.ClientSession | None = None
 
     @classmethod
@@ -189,6 +191,7 @@ class RunningCluster:
         return {
             **os.environ,
             **secrets_,
+            **self.variables,
             "PATH": path,
             "COLUMNS": "250",  # no terminal here to fit a table into
             "ORCHESTRATOR_STATE_DIR": str(self.folder / "state"),

@@ -4,8 +4,10 @@ import contextlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -41,11 +43,19 @@ class OrchestratorPeer(Peer):
     def version(self) -> str:
         return version("orchestrator-serve")
 
+    def environment(self) -> dict[str, str]:
+        """Variables of the command, and so of the cluster."""
+        return {"ORCHESTRATOR_STATE_DIR": str(self.folder / "state")}
+
+    def changes(self) -> dict[str, Any]:
+        """Sections that replace those of the file."""
+        return {}
+
     def launch(self) -> None:
         """Bring the cluster up detached: the command ends, the cluster stays."""
         (self._port,) = free_ports(1)
         config = self.folder / "bench.yaml"
-        write_config(config, self._port)
+        write_config(config, self._port, self.changes())
         self._run("up", str(config), "--detach")
         self._up = True
 
@@ -77,9 +87,7 @@ class OrchestratorPeer(Peer):
             shutil.copy(log, self.processes.log_path.with_name(f"{self.name}-{log.name}"))
 
     def _run(self, *arguments: str) -> None:
-        child = self.run_child(
-            [COMMAND, *arguments], {"ORCHESTRATOR_STATE_DIR": str(self.folder / "state")}
-        )
+        child = self.run_child([COMMAND, *arguments], self.environment())
         patience = self.start_timeout_s if arguments[0] == "up" else self.stop_timeout_s
         try:
             code = child.wait(timeout=patience)
@@ -89,11 +97,12 @@ class OrchestratorPeer(Peer):
             raise self.failure(f"`orchestrator {arguments[0]}` ended with exit code {code}")
 
 
-def write_config(path: Path, port: int) -> None:
-    """``configs/bench.yaml`` with ``port`` and a name that no other cluster has."""
+def write_config(path: Path, port: int, changes: Mapping[str, Any] | None = None) -> None:
+    """``configs/bench.yaml`` with ``port``, a name that no other cluster has, and ``changes``."""
     yaml = YAML()
     document = yaml.load(CONFIG.read_text(encoding="utf-8"))
     document["cluster"]["port"] = port
     document["cluster"]["name"] = f"bench-{port}"
+    document.update(changes or {})
     with path.open("w", encoding="utf-8") as file:
         yaml.dump(document, file)
