@@ -318,6 +318,7 @@ class RouterApp:
             forward = request.directory.table.telemetry.forward_baggage
             lines = context_lines(head, forward_baggage=forward)
         request.life.admit()
+        request.trail = trail = self.recorder.trail(request, endpoint, lines)
         request.call = call = Call(
             request,
             pool=self._pool,
@@ -326,10 +327,8 @@ class RouterApp:
             body=body,
             deadline=deadline,
             says_id=self._says_id,
-            trail=self.recorder.trail(request, endpoint, lines),
+            trail=trail,
         )
-        if request.sampled and request.operation:
-            call.keeps_answer = True
         await call.run()
 
     async def _manage(self, request: Exchange) -> None:

@@ -68,8 +68,6 @@ class Call:
         trail: what it went through.
         status: of the answer that was sent, 0 before.
         first_byte_s: seconds from its start to the first byte to the caller.
-        answer: body of an answer that came whole, where `keeps_answer`.
-        keeps_answer: whether somebody wants to read it afterwards.
     """
 
     __slots__ = (
@@ -91,9 +89,7 @@ class Call:
         "_sse",
         "_started",
         "_tail",
-        "answer",
         "first_byte_s",
-        "keeps_answer",
         "life",
         "status",
         "trail",
@@ -127,8 +123,6 @@ class Call:
         self.trail = trail
         self.status = 0
         self.first_byte_s = 0.0
-        self.answer = b""
-        self.keeps_answer = False
         self._pool = pool
         self._endpoint = endpoint
         self._method = request.method
@@ -349,9 +343,7 @@ class Call:
         if connection.complete:
             # All of it is here: the slot is free for the next one before this caller reads.
             body = connection.take()
-            trail.whole(len(body))
-            if self.keeps_answer:
-                self.answer = body
+            trail.whole(body)
             self._drop_connection()
             self._release()
             await self._send(start)
@@ -374,11 +366,9 @@ class Call:
                 trail.ends(CUT, str(error))
                 raise ReplicaLost(self.life.attempts, str(error)) from None
             clock.chunk_came()
-            trail.chunk(len(chunk))
+            trail.chunk(chunk)
             if connection.complete:
                 trail.ends()
-                if self.keeps_answer and trail.bytes_out == len(chunk):
-                    self.answer = chunk
                 self._drop_connection()
                 self._release()
                 await send({"type": "http.response.body", "body": chunk})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.router.endpoint import Endpoint
     from orchestrator.router.headers import RequestHead
     from orchestrator.router.responses import Send
+    from orchestrator.router.trail import Trail
 
 
 CALL: Final = "call"
@@ -42,7 +43,8 @@ class Exchange:
         reach: what its key may do, set with the directory.
         key: prefix of its key; empty: it has none, or not a valid one.
         endpoint: the environment that it is about, where there is one.
-        call: its call to that environment, where there is one.
+        call: its call to that environment, where there is one and while it goes on.
+        trail: of that call.
         public: whether nobody's key is asked for there.
         kind: what it is, as a timeline says it: `call`, `submit` or `other`.
         operation: GenAI's name of what is asked for; empty: unknown.
@@ -51,6 +53,7 @@ class Exchange:
         bytes_in: of its body, as far as it was read.
         bytes_out: of the body of an answer of the router's own.
         trace_id, span_id: of its trace and of its own span there, hexadecimal.
+        attempt_id: of the span of its first attempt.
         submit_id: of the span that hands it over; empty: none does.
         flags: of the trace, as replicas are told.
         sampled: whether its trace was to be exported from the beginning.
@@ -58,6 +61,7 @@ class Exchange:
 
     __slots__ = (
         "async_id",
+        "attempt_id",
         "began",
         "bytes_in",
         "bytes_out",
@@ -83,6 +87,7 @@ class Exchange:
         "status",
         "submit_id",
         "trace_id",
+        "trail",
     )
 
     head: RequestHead
@@ -90,6 +95,7 @@ class Exchange:
     reach: Reach
     trace_id: bytes
     span_id: bytes
+    attempt_id: bytes
     flags: int
 
     def __init__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -104,6 +110,7 @@ class Exchange:
         self.key = ""
         self.endpoint: Endpoint | None = None
         self.call: Call | None = None
+        self.trail: Trail | None = None
         self.kind = OTHER
         self.public = False
         self.operation = ""

@@ -12,7 +12,7 @@ from orchestrator.telemetry.keeping import SlowestShare
 
 if TYPE_CHECKING:
     from orchestrator.lifecycle.request import RequestLife
-    from orchestrator.router.records import Ended
+    from orchestrator.router.exchange import Exchange
     from orchestrator.router.trail import Trail
     from orchestrator.telemetry.instruments import Counter, Registry
     from orchestrator.telemetry.timeline import Timeline
@@ -80,18 +80,18 @@ class Measures:
         """The slowest share of requests of a kind; it has to be asked for each of them."""
         return self._slowest_submissions if kind == SUBMIT else self._slowest_calls
 
-    def ended(self, it: Ended, outcome: Outcome) -> None:
-        """A request has ended."""
+    def ended(self, request: Exchange, outcome: Outcome, seconds: float) -> None:
+        """A request has ended, after so many seconds."""
         counter = self._outcomes.get(outcome)
         if counter is None:
             counter = self._outcomes[outcome] = self._counter(metrics.REQUESTS, outcome.value)
         counter.value += 1
         if (reason := SHED.get(outcome)) is not None:
-            self._counter(metrics.SHED, ASYNC_FULL if it.kind == SUBMIT else reason).add()
-        trail, life = it.trail, it.life
+            self._counter(metrics.SHED, ASYNC_FULL if request.kind == SUBMIT else reason).add()
+        trail, life = request.trail, request.life
         if trail is None:
             return
-        self.request.observe(it.seconds)
+        self.request.observe(seconds)
         if trail.number == 1 and not trail.failure:
             self.attempt.observe(trail.seconds)
             if life.waited_s:

@@ -17,7 +17,7 @@ from orchestrator.lifecycle.request import Outcome, State
 from orchestrator.observatory.protocol import REQUEST, REQUESTS, Found, Live
 from orchestrator.router.exchange import OTHER
 from orchestrator.router.measures import Measures
-from orchestrator.router.records import Ended, Records, decode, encode, ended, fields_of
+from orchestrator.router.records import Records, decode, encode, fields_of
 from orchestrator.router.trail import Trail
 from orchestrator.telemetry import metrics
 from orchestrator.telemetry.keeping import SlowestShare, keep_reason
@@ -52,6 +52,7 @@ MOST_LIVE: Final = 20
 """Requests of one id that are told of, while they are under way."""
 
 _ANSWERED: Final = Outcome.ANSWERED
+_NAMES: Final = {outcome: outcome.value for outcome in Outcome}
 _FAILED_FROM: Final = 499
 _NEVER_SLOW: Final = SlowestShare(0.0)
 _filter: Final = msgspec.msgpack.Decoder(RequestFilter)
@@ -75,12 +76,13 @@ class Recorder:
         self.outbox = outbox
         self.ids = Ids()
         self.live: set[Exchange] = set()
+        self._fresh: list[tuple[bytes, bytes, bytes]] = []
         self._settings = TelemetrySettings()
         self.records = Records(self._settings.recent)
         self._tracing = Tracing.off()
         self._measures: dict[tuple[str, str], Measures] = {}
         self._rejected: dict[Outcome, Counter] = {}
-        self._ended: list[Ended] = []
+        self._ended: list[tuple[Exchange, float, int, BaseException | None]] = []
         self._timer: asyncio.TimerHandle | None = None
         registry.before_take(self.flush)
 
@@ -97,15 +99,14 @@ class Recorder:
 
     def open(self, request: Exchange) -> None:
         """A request whose head has been read: it gets its place in a trace."""
+        if not self._fresh:
+            self._fresh = self.ids.requests()
+        trace_id, request.span_id, request.attempt_id = self._fresh.pop()
         parent = request.head.trace
-        ids = self.ids
-        if parent is None:
-            request.trace_id = trace_id = ids.trace_id()
-            flags = RANDOM
-        else:
-            request.trace_id = trace_id = parent.trace_id
-            flags = parent.flags
-        request.span_id = ids.span_id()
+        flags = RANDOM
+        if parent is not None:
+            trace_id, flags = parent.trace_id, parent.flags
+        request.trace_id = trace_id
         tracing = self._tracing
         if tracing.on:
             request.sampled = tracing.samples(trace_id, parent)
@@ -149,8 +150,10 @@ class Recorder:
             return
         seconds = time.monotonic() - request.started
         waiting = self._ended
-        waiting.append(ended(request, seconds, status, error))
-        if error is not None or len(waiting) >= AT_ONCE:
+        waiting.append((request, seconds, status, error))
+        # What it was asked and answered may be large, and is not waited with.
+        request.call = None
+        if error is not None or status >= _FAILED_FROM or len(waiting) >= AT_ONCE:
             self.flush()
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(AT_LATEST_S, self.flush)
@@ -161,34 +164,37 @@ class Recorder:
             self._timer.cancel()
             self._timer = None
         waiting, self._ended = self._ended, []
-        for it in waiting:
+        for request, seconds, status, error in waiting:
             try:
-                self._settle(it)
+                self._settle(request, seconds, status, error)
             except Exception:
                 # A record that cannot be made must not take others with it.
-                logger.exception("request %s was not recorded", it.request_id.decode("ascii"))
+                identity = request.head.request_id.decode("ascii")
+                logger.exception("request %s was not recorded", identity)
 
-    def _settle(self, it: Ended) -> None:
-        life, endpoint = it.life, it.endpoint
+    def _settle(
+        self, request: Exchange, seconds: float, status: int, error: BaseException | None
+    ) -> None:
+        life, endpoint = request.life, request.endpoint
         outcome = life.outcome or Outcome.FAILED_INTERNAL
-        record = encode(fields_of(it, self.source, outcome.value))
-        other = it.kind == OTHER
+        record = encode(fields_of(request, self.source, seconds, _NAMES[outcome], status, error))
+        other = request.kind == OTHER
         if endpoint is None:
             if outcome is not _ANSWERED:
                 self._count_rejected(outcome)
             slowest = _NEVER_SLOW
         else:
             measures = endpoint.measures or self._measure(endpoint)
-            measures.ended(it, outcome)
-            slowest = measures.slowest_of(it.kind)
+            measures.ended(request, outcome, seconds)
+            slowest = measures.slowest_of(request.kind)
         kept: KeepReason | None
         plain = life.attempts <= 1 and not life.cold_start and not other
-        if plain and outcome is _ANSWERED and it.status < _FAILED_FROM:
+        if plain and outcome is _ANSWERED and status < _FAILED_FROM:
             # Most are such, and `keep_reason` has no more to ask of them.
-            kept = KeepReason.SLOW if slowest.slow(it.seconds) else None
+            kept = KeepReason.SLOW if slowest.slow(seconds) else None
         else:
             kept = keep_reason(decode(record), slowest)
-        if kept is not None or it.sampled:
+        if kept is not None or request.sampled:
             record = self._look_closer(decode(record), kept, endpoint)
         self.records.add(record, other=other)
 
@@ -257,11 +263,11 @@ class Recorder:
         state = request.life.state
         call = request.call
         status = request.status if call is None else call.status
-        now = ended(request, seconds, status, None)
-        timeline = decode(encode(fields_of(now, self.source, state.value)))
+        fields = fields_of(request, self.source, seconds, state.value, status, None)
+        timeline = decode(encode(fields))
         since_s, replica, ahead = 0.0, "", None
-        if call is not None:
-            trail = call.trail
+        trail = request.trail
+        if trail is not None:
             if trail.waiting is not None:
                 since_s = trail.waiting.at_s
             elif trail.running:
@@ -269,7 +275,7 @@ class Recorder:
                 since_s = trail.at_s
                 if state is State.ANSWERING and trail.head_s is not None:
                     since_s += trail.head_s
-            if state is State.PARKED and request.endpoint is not None:
+            if state is State.PARKED and call is not None and request.endpoint is not None:
                 ahead = await request.endpoint.permits.place(call)
         since = timeline.began + since_s
         return Live(timeline=timeline, since=since, replica=replica, ahead=ahead)

@@ -70,6 +70,8 @@ class Trail:
         first_byte_s: seconds from the request's head to the first byte of the answer's
             body, or to its head where there was nothing else; None: not yet.
         streams: whether the answer's length is not said beforehand.
+        keeps_answer: whether somebody wants to read the answer afterwards.
+        answer: body of one that came whole, where `keeps_answer`.
     """
 
     __slots__ = (
@@ -85,12 +87,14 @@ class Trail:
         "_span_id",
         "_started",
         "_trace_id",
+        "answer",
         "at_s",
         "bytes_out",
         "chunks",
         "failure",
         "first_byte_s",
         "head_s",
+        "keeps_answer",
         "longest_gap_s",
         "number",
         "permit",
@@ -102,7 +106,6 @@ class Trail:
         "waits",
     )
 
-    _span_id: bytes
     _sent: int
     permit: Permit
 
@@ -125,6 +128,7 @@ class Trail:
         self._lines = lines
         self._ids = ids
         self._measures = measures
+        self._span_id = request.attempt_id
         self._earlier: list[Attempt] | None = None
         self._detail = ""
         self._chunk_at = 0.0
@@ -142,6 +146,8 @@ class Trail:
         self.longest_gap_s = 0.0
         self.first_byte_s: float | None = None
         self.streams = False
+        self.keeps_answer = bool(request.sampled and request.operation)
+        self.answer = b""
 
     # Waits
 
@@ -175,14 +181,14 @@ class Trail:
         """A replica is given the request; what to tell it of the trace, as on the wire."""
         if self.number:
             self._turn_over()
+            self._span_id = self._ids.span_id()
         self.number += 1
         self.running = True
         self.permit = permit
         self.at_s = now - self._started
-        self._span_id = span_id = self._ids.span_id()
         self._sent = flags = self._flags
         return b"".join(
-            (b"traceparent: 00-", self._trace_id, b"-", span_id, _FLAGS[flags], self._lines)
+            (b"traceparent: 00-", self._trace_id, b"-", self._span_id, _FLAGS[flags], self._lines)
         )
 
     def answers(self, after_s: float, status: int) -> None:
@@ -196,13 +202,18 @@ class Trail:
         self.status = status
         self.head_s = self.seconds = after_s - self.at_s
 
-    def whole(self, size: int) -> None:
+    def whole(self, body: bytes) -> None:
         """All of the answer came with its head."""
-        self.bytes_out = size
+        self.bytes_out = len(body)
         self.running = False
+        if self.keeps_answer:
+            self.answer = body
 
-    def chunk(self, size: int) -> None:
+    def chunk(self, piece: bytes) -> None:
         """A piece of the answer came."""
+        size = len(piece)
+        if self.keeps_answer:
+            self.answer = b"" if self.bytes_out else piece
         self.bytes_out += size
         if not self.streams or not size:
             return

@@ -222,8 +222,7 @@ class _ToServe(logging.Handler):
         # Serve makes new handlers when its logging is configured anew.
         _prepare()
         serve = logging.getLogger(_SERVE)
-        if not serve.isEnabledFor(record.levelno):
-            return
+        # Serve's own level may be another one.
         serve.handle(record)
         # These are few, and worth seeing.
         for handler in serve.handlers:

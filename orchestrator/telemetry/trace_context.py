@@ -159,9 +159,16 @@ class Ids:
             self._spans = self._pool(16, _NO_SPAN)
         return self._spans.pop()
 
-    def _pool(self, digits: int, forbidden: bytes) -> list[bytes]:
+    def requests(self) -> list[tuple[bytes, bytes, bytes]]:
+        """A trace id and two span ids for each of many requests."""
+        traces = self._pool(32, _NO_TRACE)
+        spans = iter(self._pool(16, _NO_SPAN, 2 * self._BATCH))
+        # Of ids that are all zero there might be one less.
+        return list(zip(traces, spans, spans, strict=False))
+
+    def _pool(self, digits: int, forbidden: bytes, count: int = _BATCH) -> list[bytes]:
         # One system call for many: it costs more than the rest of an id.
-        pool = os.urandom(digits // 2 * self._BATCH).hex().encode("ascii")
+        pool = os.urandom(digits // 2 * count).hex().encode("ascii")
         made = [pool[at : at + digits] for at in range(0, len(pool), digits)]
         return [each for each in made if each != forbidden]
 

@@ -285,9 +285,17 @@ def test_telemetry_s_defaults_are_those_of_a_process_that_is_told_nothing(loaded
 
 
 def test_logs_are_json(compiled):
-    assert {tuple(each["logging_config"].items()) for each in compiled["applications"]} == {
-        (("enable_access_log", False), ("encoding", "JSON"))
+    for each in compiled["applications"]:
+        logging = each["logging_config"]
+        assert (logging["encoding"], logging["enable_access_log"]) == ("JSON", False)
+
+
+def test_serve_makes_no_record_of_a_request_that_its_access_log_would_throw_away(compiled):
+    levels = {
+        each["name"]: each["logging_config"].get("log_level") for each in compiled["applications"]
     }
+    assert levels.pop("router") == "WARNING"
+    assert set(levels.values()) == {None}
 
 
 def test_replica_gets_its_resources_and_time_to_drain(compiled):

@@ -393,6 +393,40 @@ def test_an_older_reply_brings_its_grants_but_not_its_news(scene: Scene):
     granted(scene.holder.hear(older, scene.now, scene.now), waiter)
 
 
+# Places
+
+
+def test_a_waiters_place_is_how_many_are_before_it_and_how_old_its_rank_is():
+    scene = Scene()
+    scene.exchange()
+    scene.hear()
+    first = scene.park()
+    scene.now += 1.0
+    second = scene.park()
+    behind = scene.park(level=2)
+    scene.now += 1.0
+    assert scene.holder.place(first, scene.now) == (0, 2.0)
+    assert scene.holder.place(second, scene.now) == (1, 1.0)
+    aging_s = scene.settings.aging_s
+    assert scene.holder.place(behind, scene.now) == (2, 1.0 - 2 * aging_s)
+    scene.holder.leave(first, scene.now)
+    assert scene.holder.place(second, scene.now) == (0, 1.0)
+    with pytest.raises(ValueError, match="not in line"):
+        scene.holder.place(first, scene.now)
+
+
+def test_whether_there_are_replicas_is_as_was_heard_last():
+    scene = Scene(replicas=())
+    assert not scene.holder.has_replicas
+    scene.exchange()
+    scene.hear()
+    assert not scene.holder.has_replicas
+    scene.replicas = (R1,)
+    scene.exchange()
+    scene.hear()
+    assert scene.holder.has_replicas
+
+
 # Bounds
 
 

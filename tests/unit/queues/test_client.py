@@ -249,6 +249,40 @@ async def test_a_slot_passes_between_two_clients(queue: QueueNearby):
         assert one.try_acquire() is None
 
 
+async def test_a_place_in_line_counts_those_before_it_here_and_elsewhere(queue: QueueNearby):
+    async with client_of(queue) as one, client_of(queue) as other:
+        assert not one.has_replicas
+        first = asking(one, owner="first")
+        await queue.until_waiting(1)
+        second = asking(other, owner="second")
+        await queue.until_waiting(2)
+        third = asking(one, owner="third")
+        await queue.until_waiting(3)
+        assert [await one.place("first"), await other.place("second")] == [0, 1]
+        assert await one.place("third") == 2
+        assert await other.place("third") is None
+
+        queue.up = False
+        assert await one.place("third") == 1  # of those that wait here
+        queue.up = True
+
+        await queue.start(slots=3)
+        permits = await asyncio.gather(first, second, third)
+        assert await one.place("first") is None
+        assert one.has_replicas
+        for client, permit in zip((one, other, one), permits, strict=True):
+            client.release(permit)
+
+
+async def test_who_left_the_line_has_no_place_in_it(queue: QueueNearby, client: PermitClient):
+    request = asking(client, owner="mine")
+    await queue.until_waiting(1)
+    request.cancel()
+    await asyncio.wait([request])
+    assert await client.place("mine") is None
+    assert not client._owners
+
+
 async def test_a_replica_that_failed_is_used_again_once_it_reports(
     queue: QueueNearby, client: PermitClient
 ):

@@ -29,6 +29,7 @@ from orchestrator.observatory.protocol import (
 from orchestrator.observatory.reporter import Reporter
 from orchestrator.router import events, feed, insight, streaming
 from orchestrator.store.records import Result, Try
+from orchestrator.telemetry import metrics
 from orchestrator.telemetry.instruments import Registry
 from orchestrator.telemetry.logs import LogRing
 from orchestrator.telemetry.timeline import Attempt, Run, Timeline, Wait
@@ -222,7 +223,7 @@ async def test_metrics_of_the_whole_system(watched: Watched):
             break
     families = {each.name: each for each in text_string_to_metric_families(text)}
     samples = {
-        tuple(sample.labels.values()): sample.value
+        tuple(sample.labels[name] for name in metrics.REQUESTS.labels): sample.value
         for sample in families["orchestrator_requests"].samples
     }
     assert samples["echo", "production", "answered"] == 1

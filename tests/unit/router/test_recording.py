@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 EVERY = RequestFilter(limit=1000)
 
 
-async def _post(rig: Rig, path: str = "", body: bytes = b"{}", **headers: str) -> int:
+async def _post(rig: Rig, path: str = "", *, body: bytes = b"{}", **headers: str) -> int:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     url = rig.url + path if path else rig.predict
     async with rig.http.post(url, data=body, headers=named) as response:
@@ -101,7 +101,7 @@ async def test_a_caller_that_waits_for_a_start_and_its_place_meanwhile(rig: Rig)
     assert wait.at_s + wait.seconds == pytest.approx(live.timeline.seconds)
 
     await rig.replica(Replica())
-    assert await asyncio.gather(first, second) == [200, 200]
+    assert list(await asyncio.gather(first, second)) == [200, 200]
     await rig.idle.wait()
     found = await rig.app.recorder.find("first")
     (ended,) = found.ended
@@ -152,7 +152,8 @@ async def test_a_retry_on_another_replica(rig: Rig) -> None:
     ]
     assert [(wait.reason, wait.replica) for wait in it.waits] == [("recalled", "good")]
     assert it.kept == "retry"
-    assert len({it.span_id, *(each.span_id for each in (*it.attempts, *it.waits))}) == 4
+    spans = [each.span_id for each in it.attempts] + [each.span_id for each in it.waits]
+    assert len({it.span_id, *spans}) == 4
     assert _counted(rig, metrics.RETRIES) == {("echo", "production", "status"): 1}
     assert _counted(rig, metrics.ATTEMPT_SECONDS) == {("echo", "production", "sync"): 2}
 
@@ -233,7 +234,7 @@ async def test_a_model_that_takes_too_long(
         await receive()
 
     await rig.replica(never)
-    assert await _post(rig, **headers) == 504
+    assert await _post(rig, "", body=b"{}", **headers) == 504
     it = await _only(rig)
     (attempt,) = it.attempts
     assert (attempt.failure, attempt.status, it.outcome) == (failure, 0, outcome)

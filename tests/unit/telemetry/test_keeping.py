@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from math import ceil
+from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +12,6 @@ from hypothesis import strategies as st
 
 from orchestrator.telemetry.keeping import ENOUGH, SlowestShare, keep_reason
 from orchestrator.telemetry.timeline import Attempt, KeepReason, Timeline
-
-if TYPE_CHECKING:
-    from random import Random
 
 
 def ended(**fields: Any) -> Timeline:
@@ -68,6 +67,23 @@ def test_what_was_long_ago_is_forgotten() -> None:
     for _ in range(100):
         slowest.slow(0.1)
     assert slowest.bound == 0.1
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.3, 1.0])
+@pytest.mark.parametrize("values", [2, 30, 10**6])
+def test_the_bound_is_that_of_the_last_ones_at_every_step(share: float, values: int) -> None:
+    chance, times = Random(values), list[float]()
+    slowest = SlowestShare(share, window=200)
+    for step in range(3000):
+        # A level that moves up and down again, so that all that was known grows useless.
+        seconds = chance.randrange(values) + 1000.0 * (step // 500 % 3)
+        before = sorted(times[-200:])
+        slow = slowest.slow(seconds)
+        if len(before) < ENOUGH:
+            assert not slow
+        else:
+            assert slow == (seconds > before[max(0, ceil((1.0 - share) * len(before)) - 1)])
+        times.append(seconds)
 
 
 def test_a_share_of_nothing_keeps_nothing() -> None:

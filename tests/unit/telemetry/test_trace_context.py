@@ -270,6 +270,15 @@ def test_new_ids_are_valid_and_never_the_same() -> None:
         assert read(traceparent(trace, span, 1), None) == TraceContext(trace, span, 1)
 
 
+def test_the_ids_of_many_requests_at_a_time() -> None:
+    many = Ids().requests()
+    assert len(many) >= 250
+    for trace, span, attempt in many:
+        assert read(traceparent(trace, span, 0), None) is not None
+        assert read(traceparent(trace, attempt, 0), None) is not None
+    assert len({each for ids in many for each in ids}) == 3 * len(many)
+
+
 @pytest.mark.parametrize(
     "value", [b"a=1", b"userId=alice;p=1,x=%20", b"k=" + b"v" * 8190, b",".join([b"k=1"] * 180)]
 )
