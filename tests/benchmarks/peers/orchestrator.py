@@ -59,6 +59,12 @@ class OrchestratorPeer(Peer):
         self._run("up", str(config), "--detach")
         self._up = True
 
+    def deploy(self, changes: Mapping[str, Any]) -> None:
+        """Bring the running cluster to the file with other sections."""
+        config = self.folder / "bench.yaml"
+        write_config(config, self._port, changes)
+        self._run("deploy", str(config))
+
     def start(self) -> None:
         """Start, and wait until every model of the file answers."""
         super().start()

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.benchmarks.machine import describe_machine
-from tests.benchmarks.suite import Plan, Suite
+from tests.benchmarks.suite import Plan
 from tests.benchmarks.tracing.report import Report, as_json, make_report
+from tests.benchmarks.tracing.suite import TracingSuite
 from tests.benchmarks.wrk import wrk_version
 
 
 def measure(plan: Plan, wrk: str, output: Path, tell: Callable[[str], None]) -> Report:
     """Carry out ``plan``; raises ``PeerError`` or ``LoadGeneratorError``."""
     machine = describe_machine(wrk_version(wrk))
-    suite = Suite(plan, wrk, output / "logs", tell)
-    suite.prepare()
+    suite = TracingSuite(plan, wrk, output / "logs", tell)
     suite.run()
     return make_report(plan, machine, suite.runs)
 

@@ -39,19 +39,18 @@ def make_report(plan: Plan, machine: Mapping[str, Any], runs: Sequence[Run]) -> 
 def lower_percent(runs: Sequence[Run], variant: str) -> float | None:
     """How much lower the throughput is than with tracing off, in percent; None: not measured.
 
-    The median over all pairs of one round and one number of connections: what makes the
-    machine slower or faster for minutes then meets both sides of a pair.
+    The median over all measurements of the variant, each against the one without tracing
+    that came right before it: what makes the machine slower or faster meets both.
     """
-    rates = {
-        (run.case.system, run.case.connections, run.round_number): run.measurement.throughput
-        for run in runs
-    }
-    pairs = [
-        (rate, rates[OFF, connections, number])
-        for (system, connections, number), rate in rates.items()
-        if system == variant and rates.get((OFF, connections, number))
-    ]
-    return median(100 * (1 - rate / off) for rate, off in pairs) if pairs else None
+    off: dict[int, float] = {}
+    lower = []
+    for run in runs:
+        rate, connections = run.measurement.throughput, run.case.connections
+        if run.case.system == OFF:
+            off[connections] = rate
+        elif run.case.system == variant and off.get(connections):
+            lower.append(100 * (1 - rate / off[connections]))
+    return median(lower) if lower else None
 
 
 def verdicts(runs: Sequence[Run]) -> list[Verdict]:

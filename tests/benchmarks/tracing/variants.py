@@ -20,6 +20,7 @@ class TracingOff(OrchestratorPeer):
 class Traced(TracingOff):
     """Exports to a collector on the same machine that throws it all away."""
 
+    percent = 100
     _collector_port = 0
 
     def launch(self) -> None:
@@ -42,6 +43,10 @@ class Traced(TracingOff):
     def changes(self) -> dict[str, Any]:
         """The share, in the config."""
         return {"telemetry": {"sampling_percent": self.percent}}
+
+    def trace(self, percent: float | None) -> None:
+        """Exports another share of the requests from now on."""
+        self.deploy({"telemetry": {"sampling_percent": percent}})
 
     def stop(self) -> list[int]:
         """Ends all; raises ``PeerError`` if nothing was exported: that cost would be no cost."""
