@@ -39,6 +39,12 @@ _LINE_END: Final = re.compile(r"\r\n|\n|\r")
 _MOST_TEXT: Final = 1 << 18
 """Characters of one record, or of one call of `write`, that are looked at."""
 
+_SERVE_FOLDER: Final = "/ray/serve/"
+"""In the path of whatever Ray Serve itself says; its logger is also ours."""
+
+_REDIRECTION: Final = "logging_utils.py"
+"""From where Serve says what a model printed."""
+
 _EMIT: Final = logging.StreamHandler.emit.__code__
 """Whoever writes from here writes a record, which was copied when it was made."""
 
@@ -92,6 +98,8 @@ class LogCapture:
         text = record.getMessage()
         # How `print` arrives where Ray has replaced it.
         printed = record.name == _SERVE_LOGGER and text.endswith("\n")
+        if not printed and record.levelno < logging.WARNING and _is_serve_s(record):
+            return  # its handles and health checks would bury what the model says
         if record.exc_info:
             # Not by a `logging.Formatter`: that prints, and Ray's `print` is another one.
             told = traceback.format_exception(*record.exc_info)
@@ -165,6 +173,10 @@ class Tee:
         """As the stream does it."""
         for line in lines:
             self.write(line)
+
+
+def _is_serve_s(record: logging.LogRecord) -> bool:
+    return _SERVE_FOLDER in record.pathname and record.filename != _REDIRECTION
 
 
 def _lines(text: str) -> list[str]:

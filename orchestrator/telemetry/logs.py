@@ -138,7 +138,8 @@ class LogRing:
         """The newest lines, in order.
 
         Args:
-            request_id: only those about it; empty: all.
+            request_id: only those about it; of those of which that is not known, as of a
+                child process, the ones that name it. Empty: all.
             after: only those with a greater `seq`.
             limit: so many at most.
         """
@@ -146,7 +147,7 @@ class LogRing:
             newest_first = (
                 line
                 for line in reversed(self._lines)
-                if line.seq > after and (not request_id or line.request_id == request_id)
+                if line.seq > after and (not request_id or _concerns(line, request_id))
             )
             found = list(islice(newest_first, limit))
         found.reverse()
@@ -167,28 +168,8 @@ class LogRing:
                 self._waiting.discard(entry)
 
 
-class RingHandler(logging.Handler):
-    """Adds every record to a ring."""
-
-    def __init__(self, ring: LogRing, level: int = logging.NOTSET) -> None:
-        super().__init__(level)
-        self._ring = ring
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """One line of the ring for each line of the record's message."""
-        try:
-            text = self.format(record)
-        except Exception:  # noqa: BLE001 - a record that cannot be formatted is its author's
-            self.handleError(record)
-            return
-        about = getattr(record, "request_id", "")
-        context = (
-            LogContext(about, getattr(record, "trace_id", ""), getattr(record, "span_id", ""))
-            if about
-            else None
-        )
-        for line in text.splitlines() or [""]:
-            self._ring.add("log", line, level=record.levelname, at=record.created, context=context)
+def _concerns(line: LogLine, request_id: str) -> bool:
+    return request_id == line.request_id or (not line.request_id and request_id in line.text)
 
 
 OWN: Final = ("orchestrator", "replicas", "opentelemetry")

@@ -202,6 +202,15 @@ def test_rays_own_redirection_goes_on_and_nothing_is_there_twice(
     assert records == ["by print 1\n", "by write", "by logger", "after that"]
 
 
+def test_what_ray_serve_has_to_say_is_left_out_unless_it_warns(process: Process):
+    process.begin()
+    make = logging.getLogRecordFactory()
+    for level, text in ((logging.INFO, "Initialized a handle."), (logging.WARNING, "Slow.")):
+        make("ray.serve", level, "/lib/ray/serve/handle.py", 1, text, (), None)
+    make("ray.serve", logging.INFO, "/models/mine.py", 1, "loaded", (), None)
+    assert process.said == [("log", "Slow."), ("log", "loaded")]
+
+
 def test_a_flood_is_bounded(process: Process):
     process.begin()
     for _ in range(3):

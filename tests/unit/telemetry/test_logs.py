@@ -24,7 +24,6 @@ from orchestrator.telemetry.logs import (
     ContextFilter,
     LogContext,
     LogRing,
-    RingHandler,
     current,
     join_serve,
 )
@@ -83,6 +82,15 @@ def test_lines_know_what_they_are_about() -> None:
     assert ring.select()[1].request_id == ""
 
 
+def test_a_line_of_which_nothing_is_known_is_about_the_request_that_it_names() -> None:
+    ring = LogRing()
+    ring.add("stdout", "POST /predict req-1 200")
+    with about(ABOUT):
+        ring.add("stdout", "after req-2")
+    assert texts(ring, request_id="req-1") == ["POST /predict req-1 200", "after req-2"]
+    assert texts(ring, request_id="req-2") == []
+
+
 async def test_whoever_waits_for_a_line_gets_it_from_any_thread() -> None:
     ring = LogRing()
     waiting = [asyncio.create_task(ring.wait(0)) for _ in range(2)]
@@ -125,28 +133,6 @@ def loud() -> Iterator[logging.Logger]:
     yield logger
     for handler in logger.handlers:
         handler.close()
-
-
-def test_a_handler_brings_records_to_a_ring(loud: logging.Logger) -> None:
-    ring = LogRing()
-    loud.addHandler(RingHandler(ring))
-    with about(ABOUT):
-        loud.warning("two\nlines of %s", "hers")
-    loud.info("another", extra={"request_id": "req-2", "trace_id": "5c" * 16})
-    assert texts(ring) == ["two", "lines of hers", "another"]
-    assert [line.request_id for line in ring.select()] == ["req-1", "req-1", "req-2"]
-    assert {line.stream for line in ring.select()} == {"log"}
-    assert [line.level for line in ring.select()] == ["WARNING", "WARNING", "INFO"]
-
-
-def test_a_record_that_cannot_be_formatted_breaks_nothing(
-    loud: logging.Logger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging, "raiseExceptions", False)
-    ring = LogRing()
-    loud.addHandler(RingHandler(ring))
-    loud.warning("%d", "no number")
-    assert texts(ring) == []
 
 
 def test_records_carry_ids_only_on_behalf_of_a_request(loud: logging.Logger) -> None:
