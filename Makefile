@@ -4,6 +4,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 CONFIG ?= configs/quickstart.yaml
+# Where promtool is put (see browser-tools).
+export PATH := $(abspath $(VENV))/bin:$(PATH)
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
@@ -55,20 +57,25 @@ test: lint browser-tools ## lint, then every test
 	$(VENV)/bin/pytest tests/console
 	$(VENV)/bin/pytest tests/chaos
 
-# Debian's own packages: `chromium` for the operations page, `prometheus` for promtool. Where
-# they cannot be installed, the tests that need them say so, and fail only where CI=true.
-browser-tools: ## Install chromium and promtool, where they are missing and apt-get can
-	@missing=; \
-	command -v chromium >/dev/null || missing="$$missing chromium"; \
-	command -v promtool >/dev/null || missing="$$missing prometheus"; \
-	if [ -z "$$missing" ]; then exit 0; fi; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "Installing$$missing"; \
+# Debian's own packages: `chromium` for the operations page, and promtool out of `prometheus`,
+# which is unpacked only: installed, it would be a server that starts and listens. Where they
+# cannot be had, the tests that need them say so, and fail only where CI=true.
+browser-tools: ## Get chromium and promtool, where they are missing and apt-get can
+	@command -v apt-get >/dev/null || exit 0; \
+	command -v chromium >/dev/null || if [ "$$(id -u)" = 0 ]; then \
+	  echo "Installing chromium"; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-	    apt-get install -qq --yes --no-install-recommends $$missing >/dev/null; \
+	    apt-get install -qq --yes --no-install-recommends chromium >/dev/null; \
 	else \
-	  echo "Missing for some tests:$$missing (on Debian, as root: apt-get install$$missing)" >&2; \
+	  echo "Missing for the operations page's tests (as root: apt-get install chromium)" >&2; \
 	fi
+	@command -v apt-get >/dev/null || exit 0; \
+	command -v promtool >/dev/null || { \
+	  echo "Getting promtool"; \
+	  folder=$$(mktemp -d) && cd $$folder && chmod 755 $$folder \
+	    && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } \
+	    && dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool "$(abspath $(VENV))/bin/"; \
+	  rm -rf "$$folder"; }
 
 format: $(DEV_STAMP) ## Let ruff rewrite what it can
 	$(VENV)/bin/ruff check --fix .
