@@ -18,6 +18,7 @@ from orchestrator.observatory.protocol import (
     encoded,
 )
 from orchestrator.telemetry.instruments import Batch
+from orchestrator.telemetry.metrics import BY_NAME
 
 ROUTER = Source("router/1", Part.ROUTER, version="1.2.3")
 NAMES = ("echo", "production")
@@ -67,8 +68,11 @@ class World:
         """A metric's samples by the values of their labels, as Prometheus reads them."""
         self.hub._exposed.clear()  # it would stand for a second
         _, text = await self.hub.metrics("text/plain")
+        metric = BY_NAME[name.removesuffix("_bucket").removesuffix("_count").removesuffix("_sum")]
         return {
-            tuple(sample.labels.values()): sample.value
+            tuple(
+                sample.labels[each] for each in (*metric.labels, "le") if each in sample.labels
+            ): (sample.value)
             for family in text_string_to_metric_families(text.decode())
             for sample in family.samples
             if sample.name == name
