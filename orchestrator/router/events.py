@@ -44,17 +44,14 @@ class Events:
             TooManyWatchers: there are as many as may be.
             ObservatoryUnreachable: there would be nothing to tell.
         """
+        await self._feed.refresh(directory)
         if self._open >= MOST:
             raise TooManyWatchers(MOST)
-        self._open += 1
-        try:
-            await self._feed.refresh(directory)
-        except BaseException:
-            self._open -= 1
-            raise
         return self._counted(reach)
 
     async def _counted(self, reach: Reach) -> AsyncGenerator[bytes, None]:
+        # From its first piece on: one that nobody begins to read is never closed either.
+        self._open += 1
         try:
             async for piece in self._stream(reach):
                 yield piece

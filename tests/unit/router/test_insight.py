@@ -28,6 +28,7 @@ from orchestrator.observatory.protocol import (
 )
 from orchestrator.observatory.reporter import Reporter
 from orchestrator.router import events, feed, insight, streaming
+from orchestrator.router.auth import UNLIMITED
 from orchestrator.store.records import Result, Try
 from orchestrator.telemetry import metrics
 from orchestrator.telemetry.instruments import Registry
@@ -380,14 +381,24 @@ async def test_many_readers_cost_one_question_at_a_time(watched: Watched, monkey
 
 async def test_there_is_room_for_so_many_readers_and_no_more(watched: Watched, monkeypatch):
     monkeypatch.setattr(events, "MOST", 2)
-    async with Reader(watched) as one, Reader(watched):
+    async with Reader(watched) as one, Reader(watched) as two:
+        await one.overview()
+        await two.overview()
         answer = await watched.get(f"{API}/events", status=429)
         assert "2 streams" in answer["error"]
-        await one.overview()
         one.writer.close()
         await until(lambda: watched.rig.app._management._insight._events._open == 1)
         async with Reader(watched) as another:
             await another.overview()
+
+
+async def test_a_stream_that_nobody_begins_to_read_takes_no_room(watched: Watched):
+    app = watched.rig.app
+    streams = app._management._insight._events
+    assert app._directory is not None
+    opened = await streams.open(app._directory, UNLIMITED)
+    await opened.aclose()
+    assert streams._open == 0
 
 
 async def test_a_reader_that_stops_reading_is_cut(watched: Watched, monkeypatch):
