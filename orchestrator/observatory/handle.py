@@ -1,8 +1,7 @@
-"""Calls to the observatory, each with a deadline (see `orchestrator.queues.handle`)."""
+"""Calls to the observatory, each with a deadline."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from orchestrator.observatory.protocol import (
@@ -12,10 +11,9 @@ from orchestrator.observatory.protocol import (
     WATCH_S,
     ObservatoryUnavailable,
 )
+from orchestrator.serve_calls import ServeCalls
 
 if TYPE_CHECKING:
-    from ray.serve.handle import DeploymentHandle
-
     from orchestrator.observatory.protocol import (
         Ack,
         Logs,
@@ -41,7 +39,7 @@ class ObservatoryHandle:
     """The observatory of the cluster; used on one event loop. Implements `Observatory`."""
 
     def __init__(self) -> None:
-        self._handle: DeploymentHandle[Any] | None = None
+        self._call = ServeCalls(DEPLOYMENT, APPLICATION, "the observatory", ObservatoryUnavailable)
 
     # For sources
 
@@ -98,29 +96,3 @@ class ObservatoryHandle:
         timeout_s = ANSWER_S + LONGEST_WAIT_S + READ_TIMEOUT_S
         call = self._call("logs", timeout_s, model, environment, replica, asked, default)
         return cast("Logs", await call)
-
-    async def _call(self, method: str, timeout_s: float, *arguments: object) -> Any:
-        # Ray is imported where it is used: what talks through this is tested without it.
-        from ray.exceptions import RayError  # noqa: PLC0415
-        from ray.serve.exceptions import RayServeException  # noqa: PLC0415
-
-        response = None
-        try:
-            async with asyncio.timeout(timeout_s):
-                response = getattr(self._connected(), method).remote(*arguments)
-                return await response
-        except TimeoutError:
-            if response is not None:
-                response.cancel()
-            message = f"the observatory: no answer to {method} in {timeout_s:g} s"
-            raise ObservatoryUnavailable(message) from None
-        except (RayError, RayServeException, KeyError) as error:
-            # KeyError: the application is not deployed (yet).
-            raise ObservatoryUnavailable(f"the observatory: {error}") from error
-
-    def _connected(self) -> DeploymentHandle[Any]:
-        if self._handle is None:
-            from ray import serve  # noqa: PLC0415
-
-            self._handle = serve.get_deployment_handle(DEPLOYMENT, APPLICATION)
-        return self._handle

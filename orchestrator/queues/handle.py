@@ -1,18 +1,12 @@
-"""Calls to an environment's queue, each with a deadline.
-
-A Serve handle waits for a replica to appear where there is none; every call
-here gives up instead, since the queue may be restarting and its callers have
-other things to do meanwhile.
-"""
+"""Calls to an environment's queue, each with a deadline."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-if TYPE_CHECKING:
-    from ray.serve.handle import DeploymentHandle
+from orchestrator.serve_calls import ServeCalls
 
+if TYPE_CHECKING:
     from orchestrator.lifecycle.permits import Exchange, Reply
     from orchestrator.lifecycle.replica import ReplicaReport, ReportReply
 
@@ -33,7 +27,8 @@ class QueueHandle:
 
     def __init__(self, application: str) -> None:
         self.application = application
-        self._handle: DeploymentHandle[Any] | None = None
+        called = f"queue of {application}"
+        self._call = ServeCalls(QUEUE, application, called, QueueUnavailable)
 
     async def exchange(self, message: Exchange) -> Reply:
         """A holder's summary for the queue's reply."""
@@ -64,29 +59,3 @@ class QueueHandle:
         """Replicas wanted, and whether the queue has settled; held while it is still `seen`."""
         call = self._call("desired", WATCH_S + CALL_TIMEOUT_S, seen)
         return cast("tuple[int, bool]", await call)
-
-    async def _call(self, method: str, timeout_s: float, *arguments: object) -> Any:
-        # Ray is imported where it is used: the client's core runs, and is tested, without it.
-        from ray.exceptions import RayError  # noqa: PLC0415
-        from ray.serve.exceptions import RayServeException  # noqa: PLC0415
-
-        response = None
-        try:
-            async with asyncio.timeout(timeout_s):
-                response = getattr(self._connected(), method).remote(*arguments)
-                return await response
-        except TimeoutError:
-            if response is not None:
-                response.cancel()
-            message = f"queue of {self.application}: no answer to {method} in {timeout_s:g} s"
-            raise QueueUnavailable(message) from None
-        except (RayError, RayServeException, KeyError) as error:
-            # KeyError: the application is not deployed (yet), or no more.
-            raise QueueUnavailable(f"queue of {self.application}: {error}") from error
-
-    def _connected(self) -> DeploymentHandle[Any]:
-        if self._handle is None:
-            from ray import serve  # noqa: PLC0415
-
-            self._handle = serve.get_deployment_handle(QUEUE, self.application)
-        return self._handle

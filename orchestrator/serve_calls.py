@@ -1,0 +1,61 @@
+"""Calls to a Serve deployment, each with a deadline.
+
+A Serve handle waits for a replica to appear where there is none; every call here
+gives up instead, since what is called may be restarting and its callers have other
+things to do meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
+
+
+class ServeCalls:
+    """The way to one deployment, by its name; used on one event loop."""
+
+    def __init__(
+        self, deployment: str, application: str, called: str, unavailable: type[Exception]
+    ) -> None:
+        """Nothing is looked up before the first call.
+
+        Args:
+            deployment: its name.
+            application: name of its application.
+            called: what errors call it.
+            unavailable: what is raised where a call was not answered.
+        """
+        self._names = (deployment, application)
+        self._called = called
+        self._unavailable = unavailable
+        self._handle: DeploymentHandle[Any] | None = None
+
+    async def __call__(self, method: str, timeout_s: float, *arguments: object) -> Any:
+        """What the method returns; raises `unavailable` where that is not known in time."""
+        # Ray is imported where it is used: what talks through this is tested without it.
+        from ray.exceptions import RayError  # noqa: PLC0415
+        from ray.serve.exceptions import RayServeException  # noqa: PLC0415
+
+        response = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = getattr(self._connected(), method).remote(*arguments)
+                return await response
+        except TimeoutError:
+            if response is not None:
+                response.cancel()
+            message = f"{self._called}: no answer to {method} in {timeout_s:g} s"
+            raise self._unavailable(message) from None
+        except (RayError, RayServeException, KeyError) as error:
+            # KeyError: the application is not deployed (yet), or no more.
+            raise self._unavailable(f"{self._called}: {error}") from error
+
+    def _connected(self) -> DeploymentHandle[Any]:
+        if self._handle is None:
+            from ray import serve  # noqa: PLC0415
+
+            self._handle = serve.get_deployment_handle(*self._names)
+        return self._handle
