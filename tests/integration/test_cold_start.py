@@ -5,7 +5,7 @@ import asyncio
 from tests.integration.gates import Gates
 from tests.integration.running_cluster import RunningCluster, stages
 
-STARTUP = {"STARTING", "LOADING", "WARMING"}
+STARTUP = {"PROVISIONING", "STARTING", "LOADING", "WARMING"}
 
 
 async def test_a_request_to_a_sleeping_model_waits_while_a_replica_starts(

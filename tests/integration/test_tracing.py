@@ -210,14 +210,15 @@ async def test_a_stream_tells_of_its_first_and_last_byte_and_its_chunks(
     await cluster.predict("traced", {"gate": "stream", "stream": 4}, headers=caller.headers)
 
     trace = await collector.until_named(caller.trace_id, "request", "attempt", "predict")
-    for span in (only(trace, "request"), only(trace, "predict")):
+    # On their way to the router, chunks may become one.
+    for name, fewest in (("request", 1), ("predict", 4)):
+        span = only(trace, name)
         (first, first_at, _), (last, last_at, of_last) = span.events
         assert (first, last) == ("first_byte", "last_byte")
         assert span.start <= first_at <= last_at <= span.end
-        assert of_last["orchestrator.stream.chunks"] >= 4
-        assert (
-            span.attributes["orchestrator.stream.chunks"] == (of_last["orchestrator.stream.chunks"])
-        )
+        chunks = of_last["orchestrator.stream.chunks"]
+        assert chunks >= fewest
+        assert span.attributes["orchestrator.stream.chunks"] == chunks
 
 
 async def test_a_failure_is_kept_and_both_sides_say_that_it_is_one(
