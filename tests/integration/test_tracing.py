@@ -427,9 +427,10 @@ async def test_a_collector_that_is_down_slow_or_refuses_costs_spans_and_no_reque
     await eventually(lost, "lost spans in /metrics")
     caller = Caller()
 
-    # It is used again once it is back.
+    # It is used again once it is back, by both routers.
     async def exported() -> bool:
         await cluster.predict("traced", headers=caller.headers)
-        return bool(collector.trace(caller.trace_id))
+        requests = named(collector.trace(caller.trace_id), "request")
+        return len({span.attributes["orchestrator.router"] for span in requests}) == 2
 
     await eventually(exported, "an export after it was back")
