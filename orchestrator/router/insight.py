@@ -132,7 +132,7 @@ class Insight:
     # Requests
 
     async def _requests(self, asked: Asked) -> Answer:
-        wanted, reached = self._wanted(asked)
+        wanted, reached, limit = self._wanted(asked)
         try:
             recent = await self._reached().requests(wanted)
         except ObservatoryUnavailable:
@@ -147,9 +147,6 @@ class Insight:
             kept = []
         except StoreAway:
             recent.missing += 1
-        limit = Parameters(asked.query, _FILTERS).whole(
-            "limit", REQUESTS_LIMIT, 1, LONGEST_REQUESTS
-        )
         visible = [each for each in found.values() if lookup.sees(asked.reach, each)]
         visible.sort(key=lambda timeline: timeline.began + timeline.seconds, reverse=True)
         return json_answer(
@@ -160,8 +157,11 @@ class Insight:
             }
         )
 
-    def _wanted(self, asked: Asked) -> tuple[RequestFilter, list[str] | None]:
-        """What is asked for, and the tags of the environments that it may be of; None: all."""
+    def _wanted(self, asked: Asked) -> tuple[RequestFilter, list[str] | None, int]:
+        """What to look for, the tags of the environments that it may be of, and how many to show.
+
+        No tags: of all environments.
+        """
         given = Parameters(asked.query, _FILTERS)
         model, environment = given.text("model"), given.text("environment")
         reach = asked.reach
@@ -184,7 +184,7 @@ class Insight:
             # Others' requests are left out afterwards.
             limit=LONGEST_REQUESTS if reach.limited_to_places else limit,
         )
-        return wanted, reached
+        return wanted, reached, limit
 
     async def _timeline(self, asked: Asked) -> Answer:
         Parameters(asked.query, ())
