@@ -8,7 +8,6 @@ changes, so only what a replica is made from stands there.
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.config.environment import LONGEST_TIMEOUT_SECONDS
@@ -19,6 +18,7 @@ from orchestrator.config.routing import (
     telemetry_settings,
 )
 from orchestrator.config.section import GIGABYTE
+from orchestrator.release import version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from orchestrator.config.schema import Config, Model
     from orchestrator.config.telemetry import Telemetry
 
-DISTRIBUTION: Final = "orchestrator-serve"
 
 _UNLIMITED: Final = 100_000
 """Calls at once to a router, a dispatcher or a queue: they bound requests themselves."""
@@ -154,7 +153,7 @@ def _router(config: Config, table: dict[str, Any]) -> dict[str, Any]:
         "name": "router",
         "route_prefix": "/",
         "import_path": "orchestrator.router.application:build_app",
-        "args": {"version": _version()},
+        "args": {"version": version()},
         "logging_config": _ROUTER_LOGGING,
         "deployments": [
             {
@@ -178,7 +177,7 @@ def _dispatcher(config: Config, table: dict[str, Any]) -> dict[str, Any]:
         "name": "dispatcher",
         "route_prefix": None,
         "import_path": "orchestrator.dispatcher.application:build_app",
-        "args": {"version": _version(), "grace_s": config.dispatcher.drain_seconds},
+        "args": {"version": version(), "grace_s": config.dispatcher.drain_seconds},
         "logging_config": _LOGGING,
         "deployments": [
             {
@@ -200,7 +199,7 @@ def _observatory() -> dict[str, Any]:
         "name": "observatory",
         "route_prefix": None,
         "import_path": "orchestrator.observatory.application:build_app",
-        "args": {"version": _version()},
+        "args": {"version": version()},
         "logging_config": _LOGGING,
         "deployments": [
             {
@@ -214,14 +213,6 @@ def _observatory() -> dict[str, Any]:
             }
         ],
     }
-
-
-def _version() -> str:
-    """The installed version, or one that says that the source tree runs as it is."""
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "0+source"
 
 
 def _environments(config: Config) -> Iterator[dict[str, Any]]:

@@ -17,8 +17,9 @@ from urllib.parse import unquote, urlsplit
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
+from orchestrator.release import version
 from orchestrator.telemetry.otlp import grpc_exporter, http_exporter
-from orchestrator.telemetry.span import SCHEMA_URL, version
+from orchestrator.telemetry.span import SCHEMA_URL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

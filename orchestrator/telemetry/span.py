@@ -6,7 +6,6 @@ made in one go, from a record of something that has ended.
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -15,6 +14,8 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.trace.span import TraceState
+
+from orchestrator.release import version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,14 +35,6 @@ _FLAGS: Final = TraceFlags(TraceFlags.SAMPLED)
 _METHODS: Final = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )
-
-
-def version() -> str:
-    """The installed version, or one that says that the source tree runs as it is."""
-    try:
-        return metadata.version("orchestrator-serve")
-    except metadata.PackageNotFoundError:
-        return "0+source"
 
 
 SCOPE: Final = InstrumentationScope("orchestrator", version(), SCHEMA_URL)
