@@ -69,7 +69,8 @@ def _work(holders: Collection[RegisteredHolder], now: float) -> dict[str, Any]:
     return {
         "waiting": sum(holder.unmet for holder in holders),
         "oldest_wait_s": max(ages, default=0.0),
-        "in_use": sum(holder.message.in_use for holder in holders),
+        # What was granted and not yet heard of counts as running: it waits no more.
+        "in_use": sum(h.message.in_use + h.message.waiting - h.unmet for h in holders),
     }
 
 

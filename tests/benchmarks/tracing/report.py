@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from statistics import median
+from statistics import fmean, median, quantiles
 from typing import Any
 
 from rich.console import Console
@@ -36,21 +36,43 @@ def make_report(plan: Plan, machine: Mapping[str, Any], runs: Sequence[Run]) -> 
     return Report(plan, machine, runs, summarise(runs), verdicts(runs))
 
 
-def lower_percent(runs: Sequence[Run], variant: str) -> float | None:
-    """How much lower the throughput is than with tracing off, in percent; None: not measured.
+def each_lower_percent(runs: Sequence[Run], variant: str) -> list[float]:
+    """How much lower the throughput was than with tracing off, in percent, rising.
 
-    The median over all measurements of the variant, each against the one without tracing
-    that came right before it: what makes the machine slower or faster meets both.
+    Each measurement of the variant stands between two without tracing, and is held against
+    their mean: what makes the machine slower or faster meanwhile meets all three.
     """
-    off: dict[int, float] = {}
     lower = []
-    for run in runs:
-        rate, connections = run.measurement.throughput, run.case.connections
-        if run.case.system == OFF:
-            off[connections] = rate
-        elif run.case.system == variant and off.get(connections):
-            lower.append(100 * (1 - rate / off[connections]))
+    for connections in {run.case.connections for run in runs}:
+        rates = [
+            (run.case.system, run.measurement.throughput)
+            for run in runs
+            if run.case.connections == connections
+        ]
+        for at, (system, rate) in enumerate(rates):
+            beside = [
+                off for name, off in (*rates[at - 1 : at], *rates[at + 1 : at + 2]) if name == OFF
+            ]
+            if system == variant and any(beside):
+                lower.append(100 * (1 - rate / fmean(beside)))
+    return sorted(lower)
+
+
+def lower_percent(runs: Sequence[Run], variant: str) -> float | None:
+    """The median of `each_lower_percent`; None: not measured."""
+    lower = each_lower_percent(runs, variant)
     return median(lower) if lower else None
+
+
+def shown_lower(runs: Sequence[Run], variant: str) -> str:
+    """The median, and between what the middle half lies: the noise that it stands in."""
+    lower = each_lower_percent(runs, variant)
+    if variant == OFF or not lower:
+        return "-"
+    if len(lower) == 1:
+        return f"{lower[0]:.1f} %"
+    first, middle, third = quantiles(lower, n=4, method="inclusive")
+    return f"{middle:.1f} % (half of all: {first:.1f} to {third:.1f})"
 
 
 def verdicts(runs: Sequence[Run]) -> list[Verdict]:
@@ -76,13 +98,12 @@ def figure_rows(report: Report) -> Rows:
     rows = []
     for variant in report.plan.systems:
         seen = [report.summary.get(Case(variant.name, ECHO, number)) for number in across]
-        lower = lower_percent(report.runs, variant.name)
         rows.append(
             [
                 variant.label,
                 *(shown(each.throughput if each else None, 0) for each in seen),
                 *(shown(each.p50_ms if each else None) for each in seen),
-                "-" if variant.name == OFF or lower is None else f"{lower:.1f} %",
+                shown_lower(report.runs, variant.name),
             ]
         )
     return header, rows

@@ -12,11 +12,14 @@ from tests.unit.benchmarks.figures import run
 
 
 def rounds(*rates: dict[str, float]):
-    """One run of each variant of each round, on a machine that need not stay as fast as it was."""
+    """Each variant of each round, right after one run without tracing, as the suite has it."""
     return [
-        run(Case(f"tracing-{variant}", ECHO, 16), rate, round_number=number)
+        run(Case(f"tracing-{name}", ECHO, 16), of_round[name], round_number=number)
         for number, of_round in enumerate(rates, 1)
-        for variant, rate in of_round.items()
+        for variant in of_round
+        if variant != "off"
+        for name in ("off", variant)
+        if name in of_round
     ]
 
 
@@ -34,6 +37,15 @@ def test_what_tracing_costs_is_seen_within_each_round():
     assert lower_percent(rounds({"10": 950}), "tracing-10") is None
 
 
+def test_a_machine_that_becomes_slower_meanwhile_is_not_taken_for_the_cost_of_tracing():
+    slowing = [
+        run(Case(f"tracing-{name}", ECHO, 16), rate, round_number=1)
+        for name, rate in (("off", 1000), ("10", 855), ("off", 800))
+    ]
+
+    assert lower_percent(slowing, "tracing-10") == pytest.approx(5.0)
+
+
 def test_levels_hold_up_to_their_bounds_and_are_missed_above():
     assert missed(list(report(STEADY).levels)) == []
     assert [level.bound for level in missed(list(report({**STEADY, "1": 960}).levels))] == ["≤ 3"]
@@ -47,6 +59,7 @@ def test_tables_name_each_share_and_what_it_costs():
 
     assert "| off | 1,000 | 1.00 | - |" in text
     assert "| 10 % | 950 | 1.00 | 5.0 % |" in text
+    assert "5.0 % (half of all: 5.0 to 5.0)" in as_markdown(report(STEADY, STEADY))
     assert as_json(report(STEADY))["lower_percent"]["tracing-100"] == pytest.approx(25.0)
 
 
