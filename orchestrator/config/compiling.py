@@ -17,6 +17,7 @@ from orchestrator.config.routing import (
     routing_table,
     telemetry_settings,
 )
+from orchestrator.config.scaling_policy import policy_specs
 from orchestrator.config.section import GIGABYTE
 from orchestrator.release import version
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path as FilePath
 
     from orchestrator.config.deployment import Deployment
-    from orchestrator.config.environment import Environment
+    from orchestrator.config.environment import Autoscaling, Environment
     from orchestrator.config.schema import Config, Model
     from orchestrator.config.telemetry import Telemetry
 
@@ -94,7 +95,6 @@ def environment_settings(
     """What an environment's queue goes by; changes in place."""
     settings = model.environments[environment]
     deployment = model.deployments[settings.deployment]
-    autoscaling = settings.autoscaling
     return {
         "model": name,
         "environment": environment,
@@ -102,16 +102,7 @@ def environment_settings(
         "slots": deployment.concurrency,
         "queue": queue_bounds(settings.queue)
         | {"async_share": settings.queue.async_share_percent / 100},
-        "autoscaling": {
-            "policy": autoscaling.policy,
-            "min_replica": autoscaling.min_replica,
-            "max_replica": autoscaling.max_replica,
-            "concurrency_target": autoscaling.concurrency_target or deployment.concurrency,
-            "utilization": autoscaling.target_utilization_percentage / 100,
-            "window_s": autoscaling.autoscaling_window,
-            "scale_down_delay_s": autoscaling.scale_down_delay,
-            "max_scale_down_rate": autoscaling.max_scale_down_rate / 100,
-        },
+        "autoscaling": autoscaling_settings(settings.autoscaling, deployment.concurrency),
         "startup": {
             "attempts": deployment.startup.attempts,
             "backoff_initial_s": deployment.startup.backoff_initial_seconds,
@@ -123,6 +114,25 @@ def environment_settings(
         },
         "predict_s": settings.timeouts.predict_seconds,
         "telemetry": telemetry_settings(telemetry),
+    }
+
+
+def autoscaling_settings(autoscaling: Autoscaling, slots: int) -> dict[str, Any]:
+    """How an environment scales; its shape is `orchestrator.lifecycle.settings`'.
+
+    Args:
+        autoscaling: the section of the file.
+        slots: requests that one replica runs at once.
+    """
+    return {
+        "policies": policy_specs(autoscaling.policy),
+        "min_replica": autoscaling.min_replica,
+        "max_replica": autoscaling.max_replica,
+        "concurrency_target": autoscaling.concurrency_target or slots,
+        "utilization": autoscaling.target_utilization_percentage / 100,
+        "window_s": autoscaling.autoscaling_window,
+        "scale_down_delay_s": autoscaling.scale_down_delay,
+        "max_scale_down_rate": autoscaling.max_scale_down_rate / 100,
     }
 
 

@@ -54,8 +54,12 @@ class Document:
         return Problem(self.file, self.line(path), dotted(path), rule, got)
 
 
-def read(path: FilePath) -> Document:
+def read(path: FilePath, *, keys: str = "cluster and models") -> Document:
     """Reads and parses a file.
+
+    Args:
+        path: the file; error messages name it as it is given here.
+        keys: that it must have, for the error of an empty one.
 
     Raises:
         ConfigError: it cannot be read, or is not one YAML document.
@@ -71,11 +75,11 @@ def read(path: FilePath) -> Document:
         raise _unreadable(file, f"must be UTF-8 text; byte {error.start} is not") from None
     except OSError as error:
         raise _unreadable(file, f"cannot be read: {error.strerror}") from None
-    return parse(text, file)
+    return parse(text, file, keys=keys)
 
 
-def parse(text: str, file: str) -> Document:
-    """Parses YAML text; `file` is its name in error messages.
+def parse(text: str, file: str, *, keys: str = "cluster and models") -> Document:
+    """Parses YAML text; `file` is its name in error messages, `keys` as of `read`.
 
     Raises:
         ConfigError: it is not one YAML document.
@@ -92,7 +96,7 @@ def parse(text: str, file: str) -> Document:
         what = " ".join(str(error).split())
         raise ConfigError([Problem(file, None, "", f"must be valid YAML: {what}")]) from None
     if root is None:
-        raise _unreadable(file, "is empty; it must have the keys cluster and models")
+        raise _unreadable(file, f"is empty; it must have the keys {keys}")
     builder = _Builder(Document(file, None, {(): 1}, []), yaml)
     data = builder.build(root, ())
     return Document(file, data, builder.document.lines, builder.document.problems)

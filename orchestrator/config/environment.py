@@ -10,6 +10,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from orchestrator.config.asynchronous import AsyncRequests
+from orchestrator.config.scaling_policy import ScalingPolicy
 from orchestrator.config.section import Name, Section
 
 LONGEST_TIMEOUT_SECONDS: Final = 3600
@@ -19,7 +20,7 @@ SHORTEST_STABLE_WINDOW_SECONDS: Final = 10
 
 
 class Autoscaling(Section):
-    """How many replicas run. `desired = ceil(avg in flight / (target * utilization))`."""
+    """How many replicas run, by default `ceil(avg in flight / (target * utilization))`."""
 
     min_replica: int = Field(
         default=0, ge=0, le=1000, description="Replicas kept without any load; 0: scale to zero."
@@ -53,8 +54,13 @@ class Autoscaling(Section):
     experimental: bool = Field(
         default=False, description="Allows an autoscaling_window down to 1 second."
     )
-    policy: Literal["concurrency"] = Field(
-        default="concurrency", description="How the number of replicas is computed."
+    policy: ScalingPolicy = Field(
+        default="concurrency",
+        description=(
+            "How the number of replicas is computed: the name of a policy, or module:Class of "
+            "your own; a mapping with its name and settings; or a list of these, of which "
+            "the one that asks for most replicas has them."
+        ),
     )
 
 

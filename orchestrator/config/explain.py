@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from orchestrator.config.problems import Path, Problem, kind, listed, shown, suggestion
+from orchestrator.config.problems import Broken, Path, Problem, kind, listed, shown, suggestion
 from orchestrator.config.section import PATTERN_RULES
 
 if TYPE_CHECKING:
@@ -21,14 +22,39 @@ if TYPE_CHECKING:
 _KEY = "[key]"
 """pydantic's mark that an error is about a mapping's key, not its value."""
 
+_EXPLAINED: Final = "explained"
+"""Our own mark of an error that says itself what would be right."""
+
 
 def problems_of(
     error: ValidationError, document: Document, root: type[BaseModel]
 ) -> Iterator[Problem]:
     """One problem for each error of validating `document.data` as `root`."""
+    for broken in explained(error, root):
+        yield document.problem(*broken)
+
+
+def explained(error: ValidationError, root: type[BaseModel]) -> Iterator[Broken]:
+    """For each error of validating something as `root`: where, what would be right, and what was."""
     for details in error.errors(include_url=False):
         finding = _Finding(details, root)
-        yield document.problem(finding.path, _rule(finding), _got(finding))
+        yield finding.path, _rule(finding), _got(finding)
+
+
+def as_error(broken: Iterable[Broken], title: str) -> ValidationError:
+    """The opposite of `explained`, for a validator to raise about what is inside of its value."""
+    return ValidationError.from_exception_data(title, [_details(*each) for each in broken])
+
+
+def _details(path: Path, rule: str, got: str | None) -> InitErrorDetails:
+    context = {"rule": _encodable(rule), "got": None if got is None else _encodable(got)}
+    error = PydanticCustomError(_EXPLAINED, "{rule}", context)
+    return InitErrorDetails(type=error, loc=path, input=None)
+
+
+def _encodable(text: str) -> str:
+    """Without halves of surrogate pairs, which YAML's escapes can make and no message can hold."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -96,6 +122,9 @@ def _tags(section: type) -> tuple[Any, ...]:
 def _got(finding: _Finding) -> str | None:
     """The value for the message; only its kind where it may be a secret."""
     value = finding.input
+    if finding.type == _EXPLAINED:
+        got: str | None = finding.details["ctx"]["got"]
+        return got
     if finding.type == "union_tag_invalid" and isinstance(value, Mapping):
         return shown(value.get("type"))
     if finding.type in {"missing", "union_tag_not_found"}:
@@ -128,14 +157,23 @@ def _range(finding: _Finding) -> str:
     """The range of a number, such as `must be at least 1 and at most 3600`."""
     low = high = ""
     of_field = finding.field.metadata if finding.field else ()
-    for mark in (*of_field, *getattr(finding.annotation, "__metadata__", ())):
+    for mark in (*of_field, *_metadata(finding.annotation)):
         if isinstance(mark, annotated_types.Ge):
             low = f"at least {mark.ge}"
         elif isinstance(mark, annotated_types.Gt):
             low = f"more than {mark.gt}"
         elif isinstance(mark, annotated_types.Le):
             high = f"at most {mark.le}"
+        elif isinstance(mark, annotated_types.Lt):
+            high = f"less than {mark.lt}"
     return f"must be {' and '.join(filter(None, (low, high)))}"
+
+
+def _metadata(annotation: Any) -> tuple[Any, ...]:
+    """What `Annotated[...]` says, also within `... | None`."""
+    members = get_args(annotation) if get_origin(annotation) in {Union, UnionType} else ()
+    of_members = (mark for member in members for mark in _metadata(member))
+    return (*getattr(annotation, "__metadata__", ()), *of_members)
 
 
 def _missing(finding: _Finding) -> str:
@@ -146,7 +184,7 @@ def _missing(finding: _Finding) -> str:
 def _unknown(finding: _Finding) -> str:
     known = fields(finding.section)
     close = suggestion(str(finding.path[-1]), known)
-    return f"unknown field{close} (known here: {', '.join(known)})"
+    return f"unknown field{close} (known here: {', '.join(known) or 'none'})"
 
 
 def _choice(finding: _Finding) -> str:
@@ -176,6 +214,7 @@ def _pattern(finding: _Finding) -> str:
 _MAPPING: Final = 'must be a mapping ("key: value" lines)'
 
 _RULES: Final[dict[str, str | Callable[[_Finding], str]]] = {
+    _EXPLAINED: lambda finding: str(finding.details["ctx"]["rule"]),
     "missing": _missing,
     "extra_forbidden": _unknown,
     "literal_error": _choice,
@@ -183,6 +222,7 @@ _RULES: Final[dict[str, str | Callable[[_Finding], str]]] = {
     "union_tag_not_found": _tag,
     "greater_than": _range,
     "greater_than_equal": _range,
+    "less_than": _range,
     "less_than_equal": _range,
     "string_type": _text,
     "string_pattern_mismatch": _pattern,

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 Path = tuple[str | int, ...]
 """Place in the file: keys, and indexes of lists."""
 
+Broken = tuple[Path, str, str | None]
+"""A broken rule: place, what would be right, and the value as shown."""
+
 _LONGEST_VALUE = 80
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from orchestrator.config.asynchronous import Results, Webhooks
     from orchestrator.config.cluster import ApiKey
-    from orchestrator.config.environment import Environment, Queue
+    from orchestrator.config.environment import Environment, Queue, Retry
     from orchestrator.config.schema import Config, Model
     from orchestrator.config.telemetry import Telemetry
 
@@ -91,15 +91,7 @@ def _route(name: str, environment: str, model: Model, config: Config) -> dict[st
             "first_byte_s": timeouts.first_byte_seconds,
             "chunk_gap_s": timeouts.chunk_gap_seconds,
         },
-        "retry": {
-            "initial_s": retry.initial_milliseconds / 1000,
-            "factor": retry.factor,
-            "max_s": retry.max_seconds,
-            "total_s": retry.total_seconds,
-            "connection_attempts": retry.connection_attempts,
-            "budget_ratio": retry.budget_percent / 100,
-            "budget_window_s": retry.budget_window_seconds,
-        },
+        "retry": retry_rules(retry),
         "asynchronous": _asynchronous(settings, config),
         "slots": deployment.concurrency,
         "max_replica": settings.autoscaling.max_replica,
@@ -144,6 +136,19 @@ def _webhooks(webhooks: Webhooks) -> dict[str, Any]:
         "per_host": webhooks.concurrency_per_host,
         "schedule_s": list(webhooks.retry_seconds),
         "dead_letter_s": webhooks.dead_letter_days * 86_400,
+    }
+
+
+def retry_rules(retry: Retry) -> dict[str, Any]:
+    """What retries go by; its shape is `orchestrator.lifecycle.retry.RetryRules`'."""
+    return {
+        "initial_s": retry.initial_milliseconds / 1000,
+        "factor": retry.factor,
+        "max_s": retry.max_seconds,
+        "total_s": retry.total_seconds,
+        "connection_attempts": retry.connection_attempts,
+        "budget_ratio": retry.budget_percent / 100,
+        "budget_window_s": retry.budget_window_seconds,
     }
 
 

@@ -26,15 +26,13 @@ from orchestrator.config.environment import (
     Queue,
     Retry,
 )
-from orchestrator.config.problems import Path, listed, shown, suggestion
+from orchestrator.config.problems import Broken, Path, listed, shown, suggestion
+from orchestrator.config.scaling_policy import policy_specs
 from orchestrator.config.schema import PRODUCTION
 from orchestrator.config.section import KILOBYTE, MEGABYTE, Section
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-Broken = tuple[Path, str, str | None]
-"""A broken rule: place, what would be right, and the value as shown."""
 
 S = TypeVar("S", bound=Section)
 
@@ -140,10 +138,21 @@ def _environment(
         close = suggestion(name, deployments)
         rule = f"must name a deployment of this model{close} (known: {listed(deployments)})"
         yield (*path, "deployment"), rule, shown(name)
+    deployment = _valid(Deployment, deployments.get(name)) if isinstance(name, str) else None
+    yield from of_settings(environment, path, deployment.concurrency if deployment else None)
+
+
+def of_settings(environment: dict[str, Any], path: Path, slots: int | None) -> Iterator[Broken]:
+    """Broken rules of an environment's autoscaling, queue and retries.
+
+    Args:
+        environment: plain data.
+        path: where it stands.
+        slots: requests that one of its replicas runs at once; None: not known.
+    """
     autoscaling = _valid(Autoscaling, environment.get("autoscaling", {}))
     if autoscaling is not None:
-        deployment = _valid(Deployment, deployments.get(name)) if isinstance(name, str) else None
-        yield from _autoscaling(autoscaling, (*path, "autoscaling"), deployment)
+        yield from _autoscaling(autoscaling, (*path, "autoscaling"), slots)
     queue = _valid(Queue, environment.get("queue", {}))
     if queue is not None and queue.keep_seconds >= queue.lease_seconds:
         rule = f"must be less than lease_seconds ({queue.lease_seconds:g})"
@@ -154,9 +163,7 @@ def _environment(
         yield (*path, "retry", "initial_milliseconds"), rule, f"{retry.initial_milliseconds:g}"
 
 
-def _autoscaling(
-    autoscaling: Autoscaling, path: Path, deployment: Deployment | None
-) -> Iterator[Broken]:
+def _autoscaling(autoscaling: Autoscaling, path: Path, slots: int | None) -> Iterator[Broken]:
     if autoscaling.min_replica > autoscaling.max_replica:
         rule = f"must be at most max_replica ({autoscaling.max_replica})"
         yield (*path, "min_replica"), rule, str(autoscaling.min_replica)
@@ -167,13 +174,26 @@ def _autoscaling(
             "down to 1 only beside experimental: true"
         )
         yield (*path, "autoscaling_window"), rule, f"{window:g}"
+    yield from _schedules(autoscaling, path)
     target = autoscaling.concurrency_target
-    if deployment is not None and target is not None and target > deployment.concurrency:
+    if slots is not None and target is not None and target > slots:
         rule = (
-            f"must be at most the deployment's concurrency ({deployment.concurrency}): "
+            f"must be at most the deployment's concurrency ({slots}): "
             "a replica never runs more at once"
         )
         yield (*path, "concurrency_target"), rule, str(target)
+
+
+def _schedules(autoscaling: Autoscaling, path: Path) -> Iterator[Broken]:
+    """Windows of time that want more replicas than there may be."""
+    several = isinstance(autoscaling.policy, list)
+    for index, spec in enumerate(policy_specs(autoscaling.policy)):
+        windows = spec["settings"]["windows"] if spec["name"] == "schedule" else ()
+        for number, window in enumerate(windows):
+            if window["replicas"] > autoscaling.max_replica:
+                here = (*path, "policy", *((index,) if several else ()), "windows", number)
+                rule = f"must be at most max_replica ({autoscaling.max_replica})"
+                yield (*here, "replicas"), rule, str(window["replicas"])
 
 
 def _auth(

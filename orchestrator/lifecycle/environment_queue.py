@@ -12,17 +12,20 @@ leases, the permits out for it are at most its slots.
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.lifecycle.autoscaling import ConcurrencyPolicy, Decision
 from orchestrator.lifecycle.choice import Candidate, choose
 from orchestrator.lifecycle.chronicle import Change, Chronicle
+from orchestrator.lifecycle.demand import Demand
 from orchestrator.lifecycle.description import describe
 from orchestrator.lifecycle.permits import HEADS, Exchange, Grant, Reply, Usable, WorkClass
 from orchestrator.lifecycle.registered import RegisteredHolder
 from orchestrator.lifecycle.replica import ReplicaReport, ReportReply
 from orchestrator.lifecycle.replica_pool import SETTLE_S, ReplicaPool
+from orchestrator.lifecycle.scaling.autoscaler import Autoscaler
+from orchestrator.lifecycle.scaling.pace import Decision
+from orchestrator.lifecycle.scaling.policy import Seen
 from orchestrator.lifecycle.share import MinimumShare
 
 if TYPE_CHECKING:
@@ -30,38 +33,40 @@ if TYPE_CHECKING:
 
     from orchestrator.lifecycle.settings import EnvironmentSettings
 
-REJECTED_COUNTS_S = 1.0
-"""A rejected request counts as in flight for the mean service time, or this where none is known."""
-
 WOKEN_S = 1.0
 """A replica that was woken counts as used for so long after it became ready."""
-
-JUST_COME = 1e-3
-"""Load of a holder that was empty until its last exchange and is not now: more than nothing."""
 
 
 class EnvironmentQueue:
     """See the module. All times are readings of the queue's own clock, in seconds."""
 
-    def __init__(self, settings: EnvironmentSettings, name: str, now: float) -> None:
-        """`name` tells this life of the queue from every other; it begins the terms."""
+    def __init__(
+        self, settings: EnvironmentSettings, name: str, now: float, unix_s: float = 0.0
+    ) -> None:
+        """A new life of the queue.
+
+        Args:
+            settings: what it goes by.
+            name: tells this life of the queue from every other; it begins the terms.
+            now: its clock.
+            unix_s: the time of day now, seconds since 1970 (UTC).
+        """
         self.settings = settings
         self.name = name
         self.chronicle = Chronicle()
         self.pool = ReplicaPool(settings.startup, self.chronicle)
-        self.policy = ConcurrencyPolicy(settings.autoscaling, now)
-        self.decision = Decision(self.policy.current, "no load seen yet")
+        self.autoscaler = Autoscaler(settings.autoscaling, now)
+        self.decision = Decision(self.autoscaler.current, "no load seen yet")
         self.born = now
+        self._unix_at_zero = unix_s - now
         self._wake_until = -math.inf
         self._holders: dict[str, RegisteredHolder] = {}
         self._terms = 0
         self._stamp = 0
         self._usable: list[Usable] = []
         self._usable_version = -1
-        self._rejections: deque[tuple[float, int]] = deque()
         self._share = MinimumShare(now)
-        self._served = 0
-        self._busy_s = 0.0
+        self._demand = Demand()
 
     # Holders
 
@@ -112,8 +117,15 @@ class EnvironmentQueue:
             return None
         return self._reply(known, now, -1)
 
-    def tick(self, now: float) -> None:
-        """Let go of silent holders and replicas, and decide how many replicas there should be."""
+    def tick(self, now: float, unix_s: float | None = None) -> None:
+        """Let go of silent holders and replicas, and decide how many replicas there should be.
+
+        Args:
+            now: the queue's clock.
+            unix_s: the time of day, which may have been set since; None: it was not.
+        """
+        if unix_s is not None:
+            self._unix_at_zero = unix_s - now
         self._account_share(now)
         lease = self.settings.queue.lease_s
         for name in [n for n, h in self._holders.items() if now - h.heard >= lease]:
@@ -143,7 +155,7 @@ class EnvironmentQueue:
             self.pool.forgive()
         self.settings = settings
         self.pool.startup = settings.startup
-        self.policy.settings = settings.autoscaling
+        self.autoscaler.reconfigure(settings.autoscaling)
         # Holders must hear of another bound of permits, too.
         self.pool.version += 1
 
@@ -158,6 +170,7 @@ class EnvironmentQueue:
         self._terms += 1
         holder = RegisteredHolder(f"{self.name}/{self._terms}", message.term, now, message)
         self._holders[message.holder] = holder
+        self._demand.joined(message)
         self._describe_line(holder, message, now)
         return holder
 
@@ -167,10 +180,7 @@ class EnvironmentQueue:
         if elapsed > 0:
             holder.load = (message.load_s - last.load_s) / elapsed
             holder.load_until = now + elapsed
-        self._served += message.served - last.served
-        self._busy_s += message.busy_s - last.busy_s
-        if message.rejected > last.rejected:
-            self._rejections.append((now, message.rejected - last.rejected))
+        self._demand.heard(message, last, now)
         acked = message.acked if message.term == holder.term else 0
         while holder.pending and holder.pending[0].number <= acked:
             holder.pending.popleft()
@@ -245,6 +255,8 @@ class EnvironmentQueue:
         has described the next ones, where others wait too: their order is not
         known.
         """
+        if not any(holder.unmet for holder in self._holders.values()):
+            return
         usable = self._refresh_usable()
         unhealthy = self.pool.unhealthy(now) is not None
         if not usable or unhealthy:
@@ -316,45 +328,47 @@ class EnvironmentQueue:
     # Scaling
 
     def _scale(self, now: float) -> None:
-        before = self.decision.desired
+        before, live = self.decision.desired, self.pool.live
         if self.pool.unhealthy(now) is not None:
             floor = self.settings.autoscaling.min_replica
             self.decision = Decision(floor, "unhealthy: no start beyond min_replica is tried")
-            self.policy.current = floor
+            self.autoscaler.current = floor
             self._wake_until = -math.inf
         else:
             if not self.settled(now):
                 # A queue that was restarted must not take replicas away that it has yet to hear of.
-                self.policy.current = max(self.policy.current, self.pool.live)
-                before = max(before, self.policy.current)
+                self.autoscaler.current = max(self.autoscaler.current, live)
+                before = max(before, self.autoscaler.current)
             if self._wake_until == math.inf and self.pool.any_ready:
                 self._wake_until = now + WOKEN_S
-            load = self._in_flight(now)
-            self.decision = self.policy.decide(now, load, wake=now < self._wake_until)
+            wake = now < self._wake_until
+            self.decision = self.autoscaler.decide(now, self._seen(now, live), wake=wake)
         desired = self.decision.desired
         if desired != before:
             self.chronicle.changed(Change(now, before, desired, self.decision.reason))
-        self.pool.missing.are(desired - self.pool.live, now)
+        self.pool.missing.are(desired - live, now)
 
-    def _in_flight(self, now: float) -> float:
-        """Requests running or waiting at all holders, and those that were rejected lately."""
-        held = sum(self._load_of(holder, now) for holder in self._holders.values())
-        mean_s = self._busy_s / self._served if self._served else REJECTED_COUNTS_S
-        while self._rejections and self._rejections[0][0] + mean_s <= now:
-            self._rejections.popleft()
-        return held + sum(n for _, n in self._rejections)
-
-    def _load_of(self, holder: RegisteredHolder, now: float) -> float:
-        """The average between its last two exchanges, for as long as these were apart.
-
-        After that, and for a new holder, what its last exchange found: an
-        average over a short burst must not stand for the quiet after it.
-        """
-        present = holder.message.in_use + holder.message.waiting
-        if now >= holder.load_until:
-            return present
-        # An average hides what has just come: a waiter must be able to start a replica at once.
-        return holder.load or min(present, JUST_COME)
+    def _seen(self, now: float, live: int) -> Seen:
+        """What scaling policies go by."""
+        present = waiting = 0
+        for holder in self._holders.values():
+            message = holder.message
+            present += message.in_use + message.waiting
+            waiting += holder.unmet
+        return Seen(
+            scaling=self.settings.autoscaling,
+            in_flight=self._demand.in_flight(self._holders.values(), now),
+            waiting=waiting,
+            running=present - waiting,
+            arrived=self._demand.arrived,
+            service_s=self._demand.service_s,
+            startup_s=self.pool.startup_s,
+            slots=self.settings.slots,
+            ready=len(self._refresh_usable()),
+            live=live,
+            desired=self.decision.desired,
+            unix_s=now + self._unix_at_zero,
+        )
 
     # What others may know
 

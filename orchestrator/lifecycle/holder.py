@@ -216,8 +216,9 @@ class Holder:
         if now >= self._valid_until:
             self._kept.clear()
         elif self._kept and self._kept[0].since + self.settings.keep_s <= now:
-            limit = now - self.settings.keep_s
-            self._kept = [permit for permit in self._kept if permit.since > limit]
+            # The same sum as in `next_expiry`, to the last bit: else it might say now for ever.
+            keep_s = self.settings.keep_s
+            self._kept = [permit for permit in self._kept if permit.since + keep_s > now]
             self._lazy = True
         return outcome
 

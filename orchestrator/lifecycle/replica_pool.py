@@ -57,7 +57,12 @@ class Known:
 
 
 class ReplicaPool:
-    """The replicas of one environment. Times are readings of the queue's clock, in seconds."""
+    """The replicas of one environment. Times are readings of the queue's clock, in seconds.
+
+    Attributes:
+        history: seconds spent in each stage, for the last starts that became ready.
+        startup_s: seconds within which 95 % of these became ready; None: there are none.
+    """
 
     def __init__(self, startup: StartupSettings, chronicle: Chronicle | None = None) -> None:
         self.startup = startup
@@ -66,6 +71,7 @@ class ReplicaPool:
         self.known: dict[str, Known] = {}
         self.version = 0
         self.history: deque[dict[Stage, float]] = deque(maxlen=HISTORY)
+        self.startup_s: float | None = None
         self._ended: deque[str] = deque(maxlen=HISTORY)
         self._failures = 0
         self._failure: ReplicaReport | None = None
@@ -192,6 +198,7 @@ class ReplicaPool:
         """It is ready; `seen`: this queue saw it start, else it may have been ready for long."""
         report, stages = known.report, known.stages
         self.history.append(stages)
+        self.startup_s = _quantile([sum(spent.values()) for spent in self.history], 0.95)
         ended = now if seen else min(known.born + sum(report.stages.values()), now)
         start = Start(report.replica_id, report.deployment, ended, stages)
         self.chronicle.started(start, now_known=seen)
@@ -216,14 +223,19 @@ class ReplicaPool:
         """Per stage, the seconds within which `share` (0..1) of the remembered starts ended."""
         found: dict[Stage, float] = {}
         for stage in STARTUP_STAGES:
-            spent = sorted(start[stage] for start in self.history if stage in start)
+            spent = [start[stage] for start in self.history if stage in start]
             if spent:
-                found[stage] = spent[max(math.ceil(share * len(spent)) - 1, 0)]
+                found[stage] = _quantile(spent, share)
         return found
 
     def has(self, *stages: Stage) -> bool:
         """Whether a replica is in one of these stages."""
         return any(known.report.stage in stages for known in self.known.values())
+
+
+def _quantile(values: list[float], share: float) -> float:
+    """The least of the values that `share` (0..1) of them do not exceed."""
+    return sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
 
 
 def _silenced(report: ReplicaReport) -> ReplicaReport:

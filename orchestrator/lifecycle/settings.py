@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class FullPolicy(StrEnum):
@@ -55,8 +55,24 @@ class QueueSettings(_FromMapping):
 
 
 @dataclass(frozen=True, slots=True)
+class PolicySpec:
+    """What one scaling policy of an environment is made from.
+
+    Attributes:
+        name: one that comes with the system, or "module:Class".
+        settings: keyword arguments for its class, JSON-able.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class AutoscalingSettings(_FromMapping):
-    """Bounds and pace of an environment's replicas; names as in the HTTP contract."""
+    """Bounds, policies and pace of an environment's replicas; names as in the HTTP contract.
+
+    `policies` may be given as mappings with the keys `name` and `settings`.
+    """
 
     min_replica: int = 0
     max_replica: int = 1
@@ -65,6 +81,12 @@ class AutoscalingSettings(_FromMapping):
     window_s: float = 60.0
     scale_down_delay_s: float = 900.0
     max_scale_down_rate: float = 0.5
+    policies: tuple[PolicySpec, ...] = (PolicySpec("concurrency"),)
+
+    def __post_init__(self) -> None:
+        given: Iterable[PolicySpec | Mapping[str, Any]] = self.policies
+        specs = (spec if isinstance(spec, PolicySpec) else PolicySpec(**spec) for spec in given)
+        object.__setattr__(self, "policies", tuple(specs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +104,10 @@ class StartupSettings(_FromMapping):
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentSettings:
-    """All that an environment's queue needs to know."""
+    """All that an environment's queue needs to know.
+
+    `slots`: requests that one replica runs at once, as its deployment says.
+    """
 
     model: str
     environment: str
@@ -91,6 +116,7 @@ class EnvironmentSettings:
     autoscaling: AutoscalingSettings = field(default_factory=AutoscalingSettings)
     startup: StartupSettings = field(default_factory=StartupSettings)
     resources: Mapping[str, float] = field(default_factory=dict)
+    slots: int = 1
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> EnvironmentSettings:
@@ -103,4 +129,5 @@ class EnvironmentSettings:
             autoscaling=AutoscalingSettings.from_mapping(values["autoscaling"]),
             startup=StartupSettings.from_mapping(values["startup"]),
             resources=values.get("resources", {}),
+            slots=values.get("slots", 1),
         )

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 TICK_S = 0.1
 
+TROUBLE_LOG_S = 60.0
+"""A policy may fail at every tick, with other words each time."""
+
 logger = logging.getLogger("ray.serve")
 
 
@@ -40,6 +43,8 @@ class Queue:
     _core: EnvironmentQueue | None = None
     _telling: Telling | None = None
     _ticking: asyncio.Task[None] | None = None
+    _trouble: str = ""
+    _silent_until: float = float("-inf")
 
     def __init__(self, make_hub: Callable[[], Hub] = ObservatoryHandle) -> None:
         """A queue without settings.
@@ -56,7 +61,8 @@ class Queue:
         settings = EnvironmentSettings.from_mapping(user_config)
         telemetry = msgspec.convert(user_config.get("telemetry", {}), TelemetrySettings)
         if self._core is None or self._telling is None:
-            self._core = EnvironmentQueue(settings, os.urandom(6).hex(), time.monotonic())
+            name = os.urandom(6).hex()
+            self._core = EnvironmentQueue(settings, name, time.monotonic(), time.time())
             self._telling = Telling(self._core, telemetry, self._make_hub())
             self._telling.start()
             self._ticking = asyncio.create_task(self._tick())
@@ -157,13 +163,25 @@ class Queue:
         while True:
             await asyncio.sleep(TICK_S)
             try:
-                self._ready.tick(time.monotonic())
+                self._decide()
                 self._tell()
                 if self._telling is not None:
                     self._telling.note()
             except Exception:
                 # Losing one tick is better than losing the queue's clock.
                 logger.exception("the queue's tick failed")
+
+    def _decide(self) -> None:
+        """The core's tick; tells of what is wrong with the scaling policies, and of its end."""
+        core, now = self._ready, time.monotonic()
+        core.tick(now, time.time())
+        trouble = core.autoscaler.trouble
+        if trouble == self._trouble or now < self._silent_until:
+            return
+        self._trouble, self._silent_until = trouble, now + TROUBLE_LOG_S
+        log = logger.error if trouble else logger.info
+        said = trouble or "its scaling policies work again"
+        log("%s.%s: %s", core.settings.model, core.settings.environment, said)
 
     def _tell(self) -> None:
         """Answer those watches for which there is news."""

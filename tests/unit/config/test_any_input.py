@@ -10,6 +10,15 @@ from hypothesis import strategies as st
 from orchestrator.config import ConfigError, Problem, load_text
 
 ENV = {"SECRET": "0123456789abcdef", "STORE": "redis://store:6379"}
+POLICIES: list[Any] = [
+    "concurrency",
+    {"name": "panic", "stable_window": 30, "activation_scale": 2},
+    {
+        "name": "schedule",
+        "timezone": "Europe/Berlin",
+        "windows": [{"days": ["mon"], "start": "08:00", "end": "18:00", "replicas": 2}],
+    },
+]
 FULL: dict[str, Any] = {
     "cluster": {"name": "any", "host": "127.0.0.1", "gpus": 2},
     "router": {"replicas": 1},
@@ -37,7 +46,7 @@ FULL: dict[str, Any] = {
             "environments": {
                 "production": {
                     "deployment": "python",
-                    "autoscaling": {"max_replica": 2},
+                    "autoscaling": {"max_replica": 2, "policy": POLICIES},
                     "queue": {"policy": "reject_on_full"},
                     "timeouts": {"park_seconds": 3},
                     "retry": {"factor": 2},

@@ -15,6 +15,8 @@ from ray.serve.schema import (
 )
 
 from orchestrator.config import ConfigError, compile_serve
+from orchestrator.lifecycle.environment_queue import EnvironmentQueue
+from orchestrator.lifecycle.settings import EnvironmentSettings
 from orchestrator.router.table import decode
 from orchestrator.telemetry.settings import TelemetrySettings
 from replicas.spec import ReplicaSpec
@@ -254,7 +256,7 @@ def test_settings_of_a_queue(compiled):
         "slots": 8,
         "queue": None,
         "autoscaling": {
-            "policy": "concurrency",
+            "policies": [{"name": "concurrency", "settings": {}}],
             "min_replica": 1,
             "max_replica": 4,
             "concurrency_target": 6,
@@ -268,6 +270,33 @@ def test_settings_of_a_queue(compiled):
         "predict_s": 40,
         "telemetry": TELEMETRY,
     }
+
+
+def test_policies_become_what_a_queue_makes_them_from(loaded):
+    policy = "[schedule_, {name: panic, activation_scale: 2}, concurrency]".replace(
+        "schedule_",
+        "{name: schedule, windows: [{start: '08:00', end: '18:00', replicas: 2}]}",
+    )
+    changed = FULL.replace("max_replica: 4", f"max_replica: 4, policy: {policy}")
+    compiled = compile_serve(loaded(changed, ENV), ENV)
+    settings = application(compiled, "llm.production")["deployments"][0]["user_config"]
+    assert settings["autoscaling"]["policies"] == [
+        {
+            "name": "schedule",
+            "settings": {"windows": [{"start": "08:00", "end": "18:00", "replicas": 2}]},
+        },
+        {"name": "panic", "settings": {"activation_scale": 2}},
+        {"name": "concurrency", "settings": {}},
+    ]
+    queue = EnvironmentQueue(EnvironmentSettings.from_mapping(settings), "life", 0.0)
+    assert not queue.autoscaler.trouble
+    # What operators read is what they wrote.
+    route = table(compiled)["models"]["llm"]["environments"]["production"]
+    assert [p if isinstance(p, str) else p["name"] for p in route["autoscaling"]["policy"]] == [
+        "schedule",
+        "panic",
+        "concurrency",
+    ]
 
 
 def test_every_process_is_told_what_to_tell(compiled):
@@ -357,6 +386,7 @@ def restarting(compiled: dict[str, Any]) -> str:
     ("old", "new"),
     [
         ("max_replica: 4", "max_replica: 5, scale_down_delay: 10"),
+        ("max_replica: 4", "max_replica: 4, policy: [panic, {name: queue_delay, objective: 2}]"),
         ("max_megabytes: 2", "max_megabytes: 3, policy: reject_on_full"),
         ("predict_seconds: 40", "predict_seconds: 50"),
         ("initial_milliseconds: 250", "initial_milliseconds: 300"),

@@ -9,7 +9,8 @@ from ray.serve.schema import ServeDeploySchema
 from orchestrator.config import compile_serve, load
 
 CONFIGS = Path(__file__).parents[3] / "configs"
-FILES = sorted(CONFIGS.glob("**/*.yaml"))
+FILES = sorted(set(CONFIGS.glob("**/*.yaml")) - set(CONFIGS.glob("experiments/**/*.yaml")))
+"""Those that declare clusters."""
 
 
 def variables(path: Path) -> dict[str, str]:

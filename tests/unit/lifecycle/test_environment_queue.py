@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,10 @@ from orchestrator.lifecycle.environment_queue import EnvironmentQueue
 from orchestrator.lifecycle.permits import HEADS, Exchange, Head, Reply, WorkClass
 from orchestrator.lifecycle.replica import ReplicaReport, Stage
 from orchestrator.lifecycle.settings import EnvironmentSettings
+from tests.unit.lifecycle.scaling.policies import HERE, Recording
+
+if TYPE_CHECKING:
+    from orchestrator.lifecycle.scaling.policy import Seen
 
 START = 1000.0
 
@@ -112,6 +116,10 @@ class Scene:
 
     def fail_starts(self, n: int) -> list[float]:
         return [self.report(f"bad{i}", Stage.FAILED, reason="no memory") for i in range(n)]
+
+    def seen(self) -> Seen:
+        """What a policy would see now."""
+        return self.queue._seen(self.now, self.queue.pool.live)
 
     def out(self, replica_id: str) -> int:
         found = [r for r in self.queue.describe(self.now)["replicas"] if r["id"] == replica_id]
@@ -588,9 +596,147 @@ def test_rejected_requests_count_for_a_while(a: Party):
     scene.exchange(a, rejected=4, served=2, busy_s=4.0)
     scene.pass_time(1.5)
     assert scene.queue.decision.desired == 1
-    assert scene.queue._in_flight(scene.now) == 4
+    assert scene.seen().in_flight == 4
     scene.pass_time(0.6)
-    assert scene.queue._in_flight(scene.now) == 0
+    assert scene.seen().in_flight == 0
+
+
+# What policies see
+
+
+def test_policies_see_replicas_slots_and_requests(scene: Scene, a: Party, b: Party):
+    scene.queue.reconfigure(replace(scene.queue.settings, slots=2))
+    scene.start("r1")
+    scene.report("r2", Stage.STARTING)
+    scene.report("r3", Stage.DRAINING)
+    a.held = {"r1": 1}
+    scene.exchange(a, in_use=1)
+    scene.exchange(b, 2.0, 1.0)
+    seen = scene.seen()
+    # One of the two waiters has a grant on its way.
+    assert (seen.waiting, seen.running, seen.in_flight) == (1, 2, 3)
+    assert (seen.ready, seen.live, seen.slots) == (1, 2, 2)
+    assert seen.scaling is scene.queue.settings.autoscaling
+
+
+def test_what_was_wanted_at_the_last_tick_is_seen(scene: Scene, a: Party):
+    scene.exchange(a, 0.0)
+    scene.pass_time(0.1)
+    assert scene.seen().desired == 1
+
+
+def test_nothing_is_made_up_for_what_is_not_known(scene: Scene):
+    assert (scene.seen().service_s, scene.seen().startup_s) == (None, None)
+
+
+def test_arrivals_are_what_is_served_present_and_rejected(scene: Scene, a: Party, b: Party):
+    scene.ask(a, 1.0, in_use=0)
+    assert scene.seen().arrived == 1
+    scene.ask(a, 1.0, 1.0, served=3, rejected=2)
+    scene.ask(b, served=5)
+    assert scene.seen().arrived == 2 + 3 + 2 + 5
+
+
+def test_arrivals_never_fall_when_waiters_give_up(scene: Scene, a: Party):
+    scene.ask(a, 1.0, 1.0, 1.0)
+    scene.ask(a)
+    assert scene.seen().arrived == 3
+    scene.ask(a, 0.0)
+    assert scene.seen().arrived == 4
+
+
+def test_arrivals_of_a_holder_that_was_away_count_once(scene: Scene, a: Party):
+    scene.ask(a, 1.0, served=7)
+    scene.pass_time(6.0)  # its lease is over
+    scene.ask(a, 7.0, served=7)
+    assert scene.seen().arrived == 8
+
+
+def test_a_request_that_brings_a_forgotten_holder_back_counts(scene: Scene, a: Party):
+    for number in range(3):
+        scene.ask(a, 0.0, served=number)
+        scene.ask(a, served=number + 1)
+        scene.pass_time(6.0)  # idle, it need not keep its lease
+    assert scene.seen().arrived == 3
+
+
+def test_counts_of_holders_that_never_come_back_are_bounded(scene: Scene):
+    for number in range(1_200):
+        scene.ask(Party(f"short-lived-{number}"), served=1)
+        scene.pass_time(0.1)
+    assert scene.seen().arrived == 1_200
+    assert len(scene.queue._demand._counted) == 1_000
+
+
+def test_a_restarted_queue_takes_what_holders_did_before_for_no_arrivals(scene: Scene, a: Party):
+    scene.ask(a, 1.0, served=1000)
+    scene.queue = EnvironmentQueue(scene.queue.settings, "life2", scene.now)
+    scene.ask(a, 1.0, served=1000)
+    scene.ask(a, 1.0, served=1002)
+    assert scene.seen().arrived == 2
+
+
+def test_the_mean_service_time_follows_the_last_thousands(scene: Scene, a: Party):
+    served, busy_s = 0, 0.0
+    for seconds, requests in ((1.0, 4000), (3.0, 6000)):
+        for _ in range(requests // 10):
+            served, busy_s = served + 10, busy_s + 10 * seconds
+            scene.ask(a, served=served, busy_s=busy_s)
+        assert scene.seen().service_s == pytest.approx(seconds, rel=0.01)
+
+
+def test_the_time_of_a_start_is_that_within_which_nearly_all_became_ready(scene: Scene):
+    for number in range(40):
+        seconds = 100.0 if number == 7 else 10.0 + number % 2
+        scene.report(f"r{number}", Stage.STARTING)
+        stages = {Stage.STARTING: 1.0, Stage.LOADING: seconds - 1.0}
+        scene.report(f"r{number}", Stage.READY, stages=stages)
+    scene.report("bad", Stage.STARTING)
+    scene.report("bad", Stage.FAILED, stages={Stage.STARTING: 1000.0})
+    assert scene.seen().startup_s == 11.0
+
+
+def test_the_time_of_day_goes_on_with_the_clock_and_can_be_set():
+    scene = Scene(autoscaling={"policies": [{"name": f"{HERE}:Recording"}]})
+    scene.queue = EnvironmentQueue(scene.queue.settings, "life2", START, 1.7e9)
+    scene.pass_time(5.0)
+    assert Recording.seen[-1].unix_s == pytest.approx(1.7e9 + 5.0)
+    scene.queue.tick(scene.now, 1.8e9)
+    scene.pass_time(2.0)
+    assert Recording.seen[-1].unix_s == pytest.approx(1.8e9 + 2.0)
+
+
+def test_an_exchange_asks_no_policy_while_a_replica_is_wanted(a: Party):
+    scene = Scene(autoscaling={"policies": [{"name": f"{HERE}:Recording"}]})
+    scene.ask(a, 0.0)
+    assert len(Recording.seen) == 1
+    scene.ask(a, 0.1, 0.0)
+    scene.ask(a, 0.2, 0.1)
+    assert len(Recording.seen) == 1
+    scene.pass_time(0.2)
+    assert len(Recording.seen) == 3
+
+
+def test_another_policy_takes_over_while_the_queue_runs(scene: Scene):
+    scene.pass_time(1.0)
+    fixed = {"name": f"{HERE}:Fixed", "settings": {"replicas": 3}}
+    scene.queue.reconfigure(settings(autoscaling={"max_replica": 10, "policies": [fixed]}))
+    scene.pass_time(0.1)
+    [decision] = scene.queue.describe(scene.now)["decisions"]
+    assert (decision["before"], decision["desired"]) == (0, 3)
+    assert decision["reason"] == "always 3"
+
+
+def test_a_policy_that_cannot_be_loaded_leaves_the_queue_working(scene: Scene, a: Party):
+    broken = {"name": "nowhere:Policy"}
+    scene.queue.reconfigure(settings(autoscaling={"max_replica": 4, "policies": [broken]}))
+    scene.exchange(a, 0.0)
+    scene.start("r1")
+    assert scene.ask(a, 0.1) == ["r1"]
+    scene.pass_time(1.0)
+    described = scene.queue.describe(scene.now)
+    assert described["desired"] == 1
+    assert described["decision"].startswith("policy nowhere:Policy cannot be loaded: there is no")
 
 
 def test_a_new_queue_takes_no_replica_away_before_it_has_settled(scene: Scene):

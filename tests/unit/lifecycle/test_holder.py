@@ -152,6 +152,17 @@ def test_a_kept_permit_is_given_back_after_a_while(scene: Scene):
     assert scene.exchange().held == {}
 
 
+@pytest.mark.parametrize("now", [n / 100 for n in range(1, 40)])
+def test_a_kept_permit_is_given_back_at_the_very_moment_that_was_named(now: float):
+    # 0.15 + 1.0 - 1.0 is less than 0.15: a clock that stands still would never get there.
+    scene = Scene(now=now)
+    scene.release(scene.run_one())
+    at = scene.holder.next_expiry(scene.now)
+    assert at is not None
+    scene.holder.expire(at)
+    assert scene.holder.kept == 0
+
+
 def test_kept_permits_are_recalled_when_somebody_waits_elsewhere(scene: Scene):
     scene.release(scene.run_one())
     scene.exchange()

@@ -1,11 +1,17 @@
-"""How many replicas are wanted: exact timelines of load, time and decision."""
+"""How many replicas `concurrency` wants, in bounds and at its pace: exact timelines."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from orchestrator.lifecycle.autoscaling import ConcurrencyPolicy, LoadWindow
+from orchestrator.lifecycle.scaling.autoscaler import Autoscaler
+from orchestrator.lifecycle.scaling.policy import Seen
 from orchestrator.lifecycle.settings import AutoscalingSettings
+
+if TYPE_CHECKING:
+    from orchestrator.lifecycle.scaling.pace import Decision
 
 
 def settings(**changes: float) -> AutoscalingSettings:
@@ -21,16 +27,36 @@ def settings(**changes: float) -> AutoscalingSettings:
     return AutoscalingSettings.from_mapping(values | changes)
 
 
-def policy(current: int = 0, **changes: float) -> ConcurrencyPolicy:
-    return ConcurrencyPolicy(settings(**changes), now=0.0, current=current)
+class Scaled:
+    """An autoscaler that is told the load alone."""
+
+    def __init__(self, settings: AutoscalingSettings, current: int) -> None:
+        self._settings = settings
+        self.autoscaler = Autoscaler(settings, now=0.0, current=current)
+
+    @property
+    def current(self) -> int:
+        return self.autoscaler.current
+
+    def change(self, settings: AutoscalingSettings) -> None:
+        self._settings = settings
+        self.autoscaler.reconfigure(settings)
+
+    def decide(self, now: float, in_flight: float, *, wake: bool = False) -> Decision:
+        seen = Seen(scaling=self._settings, in_flight=in_flight)
+        return self.autoscaler.decide(now, seen, wake=wake)
 
 
-def run(policy: ConcurrencyPolicy, load: float, start: int, end: int) -> list[tuple[int, int]]:
+def policy(current: int = 0, **changes: float) -> Scaled:
+    return Scaled(settings(**changes), current)
+
+
+def run(scaled: Scaled, load: float, start: int, end: int) -> list[tuple[int, int]]:
     """Decide every second from `start` up to `end`; (when, how many) for each change."""
     changes: list[tuple[int, int]] = []
-    before = policy.current
+    before = scaled.current
     for now in range(start, end):
-        desired = policy.decide(float(now), load).desired
+        desired = scaled.decide(float(now), load).desired
         if desired != before:
             changes.append((now, desired))
             before = desired
@@ -132,10 +158,10 @@ def test_new_bounds_count_from_the_next_decision_without_any_delay():
     scaled = policy()
     run(scaled, 35, 0, 100)
     assert scaled.current == 5
-    scaled.settings = settings(max_replica=3)
+    scaled.change(settings(max_replica=3))
     assert scaled.decide(100.0, 35).desired == 3
     assert "fewer" not in scaled.decide(101.0, 35).reason
-    scaled.settings = settings(min_replica=8)
+    scaled.change(settings(min_replica=8))
     assert scaled.decide(102.0, 35).desired == 8
 
 
@@ -145,25 +171,8 @@ def test_the_reason_says_when_fewer_would_do():
     assert reason == "0.00 in flight over 60 s, 7 a replica; fewer after 900 s"
 
 
-def test_an_average_weighs_values_with_the_time_for_which_they_held():
-    window = LoadWindow(0.0)
-    window.record(10.0, 4.0)
-    window.record(15.0, 2.0)
-    assert window.average(20.0, 20.0) == pytest.approx((4 * 5 + 2 * 5) / 20)
-    assert window.average(20.0, 10.0) == pytest.approx((4 * 5 + 2 * 5) / 10)
-    assert window.average(20.0, 4.0) == pytest.approx(2.0)
-
-
-def test_an_average_over_more_than_there_is_is_over_what_there_is():
-    window = LoadWindow(100.0, 6.0)
-    assert window.average(100.0, 60.0) == 6.0
-    window.record(101.0, 0.0)
-    assert window.average(102.0, 60.0) == pytest.approx(3.0)
-
-
-def test_a_window_forgets_what_has_left_it():
-    window = LoadWindow(0.0)
-    for now in range(1000):
-        window.record(float(now), float(now % 2))
-        window.average(float(now), 10.0)
-    assert len(window._steps) <= 12
+def test_a_queue_that_begins_under_load_takes_that_for_the_average():
+    scaled = policy()
+    decision = scaled.decide(50.0, 70)
+    assert decision.desired == 10
+    assert decision.reason == "70.00 in flight over 60 s, 7 a replica"

@@ -1,0 +1,1 @@
+"""How many replicas an environment should have: policies, their composition, and the pace."""
