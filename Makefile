@@ -11,7 +11,7 @@ RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint format bench chaos browser-tools clean
+.PHONY: help demo up down test lint format bench chaos fidelity experiments browser-tools clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,12 +25,12 @@ $(VENV)/bin/python:
 
 $(RUN_STAMP): pyproject.toml | $(VENV)/bin/python
 	@echo "Installing what a cluster needs (minutes the first time)"
-	@$(PIP) --editable .
+	@$(PIP) --editable '.[experiments]'
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml | $(VENV)/bin/python
 	@echo "Installing what the tests need (minutes the first time)"
-	@$(PIP) --editable '.[dev,clients,embeddings,bench,s3]'
+	@$(PIP) --editable '.[dev,clients,embeddings,bench,experiments,parquet,s3]'
 	@touch $@ $(RUN_STAMP)
 
 demo: $(RUN_STAMP) ## The tour: start a cluster, show cold starts to dead letters, stop it
@@ -49,12 +49,13 @@ lint: $(DEV_STAMP) ## ruff, mypy and the import rules
 	$(VENV)/bin/lint-imports
 
 # One run a folder, so that the clusters of one are gone before the next starts its own.
-# Unit tests mostly wait for small servers, so several run at a time.
+# Unit tests mostly wait for small servers, so several run at a time; those of the operations
+# page wait for a browser, and the file of those that share a cluster runs beside the other.
 test: lint browser-tools ## lint, then every test
 	$(VENV)/bin/pytest --numprocesses 3 tests/unit
 	$(VENV)/bin/pytest tests/clients
 	$(VENV)/bin/pytest tests/integration
-	$(VENV)/bin/pytest tests/console
+	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile tests/console
 	$(VENV)/bin/pytest tests/chaos
 
 # Debian's own packages: `chromium` for the operations page, and promtool out of `prometheus`,
@@ -86,6 +87,12 @@ bench: $(DEV_STAMP) ## Measure against LitServe, BentoML and Ray Serve (not part
 
 chaos: $(DEV_STAMP) ## Kill every part under load, and see that what was accepted adds up (not part of test)
 	$(VENV)/bin/python -m tests.chaos
+
+fidelity: $(DEV_STAMP) ## Replay recorded traffic against a cluster, and compare with its simulation (not part of test)
+	$(VENV)/bin/python -m tests.fidelity
+
+experiments: $(DEV_STAMP) ## Simulate the shipped experiments anew, for docs/experiments.md (not part of test)
+	$(VENV)/bin/python -m tests.experiments.regenerate
 
 clean: ## Remove the environment and the caches
 	rm -rf $(VENV) .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

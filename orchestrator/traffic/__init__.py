@@ -1,0 +1,1 @@
+"""Arrivals of requests: recorded traces, generators, and their scaling in time and rate."""
