@@ -5,9 +5,12 @@ import typer
 from orchestrator.cli import (
     calls,
     clusters,
+    compare,
     dead_letters,
     logs,
+    replay,
     requests,
+    simulate,
     top,
     traces,
     webhooks,
@@ -26,7 +29,10 @@ app.add_typer(clusters.app)
 app.add_typer(calls.app)
 app.add_typer(traces.app)
 app.add_typer(top.app)
+app.add_typer(simulate.app)
+app.add_typer(replay.app)
 app.add_typer(logs.app)
 app.add_typer(requests.app, name="requests")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(compare.app)

@@ -35,8 +35,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(START_SECONDS + 120))
             if "cluster" in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.cluster)
-                # Those that share the cluster run in one process, beside the rest.
-                item.add_marker(pytest.mark.xdist_group("cluster"))
 
 
 @pytest.fixture(scope="session")

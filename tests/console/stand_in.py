@@ -234,6 +234,8 @@ def running(stand_in: StandIn, port: int = 0) -> Iterator[str]:
     )
     server = uvicorn.Server(config)
     listener = config.bind_socket()
+    # Now: the server does so from its thread, which may come to it after the first visitor.
+    listener.listen()
     thread = Thread(target=server.run, args=([listener],))
     thread.start()
     try:

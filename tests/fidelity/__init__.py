@@ -1,0 +1,1 @@
+"""How well a simulation tells what a cluster does (`make fidelity`)."""
