@@ -38,6 +38,8 @@ async def test_a_changed_deployment_restarts_only_its_own_model_and_drains(
         runner = config["models"]["steady"]["deployments"]["v1"]["runner"]
         runner["arguments"]["version"] += 1
 
+    await cluster.command("wake", "hasty")  # its callers do not wait for long
+    await cluster.until("hasty", lambda live: "READY" in stages(live), "a replica")
     other = (await cluster.predict("hasty")).json["pid"]
     old = (await cluster.predict("steady")).json
     with gates.held("drains") as gate:

@@ -57,8 +57,12 @@ async def test_a_third_replica_waits_for_a_gpu_and_its_environment_says_so(
 async def test_scaling_down_does_not_cut_a_long_request(
     cluster: RunningCluster, gates: Gates
 ) -> None:
+    await cluster.until_zero("work")
     with gates.held("long") as gate:
-        requests = [cluster.send("work", {"gate": "long", "label": str(n)}) for n in range(4)]
+        # One replica after the other, so that it is known which is the newest.
+        requests = [cluster.send("work", {"gate": "long", "label": "0"})]
+        await gate.until_arrived(1)
+        requests += [cluster.send("work", {"gate": "long", "label": str(n)}) for n in (1, 2, 3)]
         await gate.until_arrived(GPUS * SLOTS)
         newest = (await cluster.environment("work"))["live"]["replicas"][-1]
         newest_pid = cluster.listener(newest["address"]).pid
