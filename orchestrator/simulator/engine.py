@@ -32,12 +32,14 @@ class Summary(NamedTuple):
         events: how much happened.
         requests: how many arrived; one whose caller came back counts once.
         cpu_s: processor seconds that it took.
+        trouble: what was wrong with a scaling policy, the first of all; empty: nothing.
     """
 
     span_s: float
     events: int
     requests: int
     cpu_s: float
+    trouble: str = ""
 
 
 def simulate(scenario: Scenario, measures: RunMeasures) -> Summary:
@@ -79,6 +81,7 @@ def simulate(scenario: Scenario, measures: RunMeasures) -> Summary:
         events=agenda.happened,
         requests=sum(environment.requests for environment in environments),
         cpu_s=time.process_time() - began,
+        trouble=next((each.trouble for each in environments if each.trouble), ""),
     )
 
 

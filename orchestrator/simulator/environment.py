@@ -103,6 +103,7 @@ class Environment:
         self._ticks = 0
         self._beats_at = 0.0
         self._resting = False
+        self.trouble = ""
         policies = spec.settings.autoscaling.policies
         self._can_rest = all(policy.name in CAN_REST for policy in policies)
 
@@ -218,6 +219,7 @@ class Environment:
             self._beats_at = now + HEARTBEAT_S
             self._fleet.heartbeat()
         self._talk.tick()
+        self.trouble = self.trouble or self._talk.queue.autoscaler.trouble
         self._telling.tell(now, self.requests)
         if self._can_rest and self._is_empty():
             self._resting = True

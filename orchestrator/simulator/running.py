@@ -114,6 +114,8 @@ def run_point(point: Point, seed: int, folder: Path) -> RunReport:
         events=summary.events,
         gpus=experiment.pool.gpus,
         price_per_gpu_hour=experiment.pool.price_per_gpu_hour,
+        valid=not summary.trouble,
+        reason=summary.trouble,
     )
 
 

@@ -22,6 +22,7 @@ from tests import recorded
 from tests.unit.simulator.experiments import SMALL, loaded
 
 if TYPE_CHECKING:
+    from orchestrator.lifecycle.scaling.policy import Seen, Wish
     from orchestrator.reports.report import RunReport
 
 PATH = "environments.*.autoscaling.scale_down_delay"
@@ -111,6 +112,22 @@ def test_a_price_makes_costs(tmp_path):
     plan = loaded(tmp_path, SMALL, "pool.price_per_gpu_hour=2")
     found = run_point(plan.points[0], 1, plan.folder).whole
     assert found.cost == pytest.approx(found.gpu_seconds / 3600 * 2)
+
+
+class Broken:
+    """A policy of somebody's own."""
+
+    def wish(self, now: float, seen: Seen) -> Wish:
+        raise ZeroDivisionError(f"nobody at {now:g}")
+
+
+def test_a_run_in_which_a_policy_fails_is_no_fair_measurement(tmp_path):
+    policy = f"environments.code.autoscaling.policy={__name__}:Broken"
+    run = run_point(loaded(tmp_path, SMALL, policy).points[0], 1, tmp_path)
+    assert not run.valid
+    assert "Broken failed" in run.reason
+    assert "nobody at 0" in run.reason
+    assert run_point(loaded(tmp_path, SMALL).points[0], 1, tmp_path).valid
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
