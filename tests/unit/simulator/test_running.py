@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -55,13 +56,15 @@ class Endless:
 """
 
 SCRIPT = """
+import signal
 import sys
 from pathlib import Path
-from orchestrator.simulator.loading import load
 from orchestrator.simulator.loading import load
 from orchestrator.simulator.running import run
 
 if __name__ == "__main__":
+    # Whoever runs the tests in the background may have it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run(load(Path(sys.argv[1])), jobs=2)
 """
 
@@ -170,13 +173,18 @@ def test_no_process_outlives_the_one_that_started_it(tmp_path, number):
     with subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE) as parent:
         own = psutil.Process(parent.pid)
         workers: list[psutil.Process] = []
-        while sum(worker.cpu_times().user > 2 for worker in workers) < 2:
-            workers = own.children(recursive=True)
-            assert parent.poll() is None
-            psutil.wait_procs(workers, timeout=0.2)
-        parent.send_signal(number)
-        _, alive = psutil.wait_procs([own, *workers], timeout=60)
-        assert not alive
+        try:
+            while sum(worker.cpu_times().user > 2 for worker in workers) < 2:
+                workers = own.children(recursive=True)
+                assert parent.poll() is None
+                psutil.wait_procs(workers, timeout=0.2)
+            parent.send_signal(number)
+            _, alive = psutil.wait_procs([own, *workers], timeout=60)
+            assert not alive
+        finally:
+            for process in (own, *workers):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
 
 
 def test_traces_are_looked_through_once_each(tmp_path):
