@@ -6,8 +6,7 @@ import dataclasses
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,17 +15,16 @@ from rich.live import Live
 from rich.text import Text
 
 from orchestrator.cli import experiments_extra
-from orchestrator.cli.rows import table_of
-from orchestrator.cli.terminal import (
-    FAILED,
-    REFUSED,
-    AsJson,
-    err,
-    out,
-    refusals,
-    show_json,
-    show_table,
+from orchestrator.cli.experiments import (
+    all_refusals,
+    check_places,
+    load_plan,
+    show_whole,
+    warn,
+    write,
 )
+from orchestrator.cli.rows import table_of
+from orchestrator.cli.terminal import FAILED, AsJson, err, out, show_table
 
 if TYPE_CHECKING:
     from orchestrator.replay.running import Replay
@@ -84,12 +82,11 @@ def replay(
     """
     experiments_extra.require()
     key = os.environ.get(key_env)
-    with _refusals():
-        for path in filter(None, (report_file, page)):
-            _require_folder(path)
-        plan = _plan(file, settings or [])
+    with all_refusals():
+        check_places({"--out": report_file, "--html": page})
+        plan = load_plan(file, settings or [])
         chosen = _point(plan, point)
-        _warn(dataclasses.replace(plan, points=(chosen,)))
+        warn(dataclasses.replace(plan, points=(chosen,)))
         number = plan.seeds[0] if seed is None else seed
         import uvloop  # noqa: PLC0415
 
@@ -105,43 +102,14 @@ def replay(
             )
         )
         report = _report(plan, run)
-        _write(report, report_file, page)
+        write(report, report_file, page)
     if json:
-        _show_whole(report)
+        show_whole(report)
     else:
         _show(report)
     if not run.valid:
         err.print(f"not valid: {run.reason}", style="red", markup=False)
         raise typer.Exit(FAILED)
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """As `refusals`, also for what only replays can be told is wrong."""
-    from orchestrator.replay.errors import ReplayError  # noqa: PLC0415 - needs the extra
-    from orchestrator.reports.report import ReportError  # noqa: PLC0415
-    from orchestrator.traffic.errors import TrafficError  # noqa: PLC0415
-
-    try:
-        with refusals():
-            yield
-    except (ReplayError, ReportError, TrafficError) as error:
-        err.print(f"error: {error}", style="red", markup=False)
-        raise typer.Exit(REFUSED) from error
-
-
-def _require_folder(path: Path) -> None:
-    """What cannot be written is said before the replay, and not after it."""
-    if not path.absolute().parent.is_dir():
-        from orchestrator.reports.report import ReportError  # noqa: PLC0415
-
-        raise ReportError(f"{path}: cannot be written: there is no such folder")
-
-
-def _plan(file: Path, settings: list[str]) -> "Plan":
-    from orchestrator.simulator.loading import load  # noqa: PLC0415
-
-    return load(file, settings)
 
 
 def _point(plan: "Plan", label: str | None) -> "Point":
@@ -158,16 +126,6 @@ def _point(plan: "Plan", label: str | None) -> "Point":
             f"--point; there are {labels}"
         )
     raise ReplayError(f'{plan.name} has no point "{label}"; there are {labels}')
-
-
-def _warn(plan: "Plan") -> None:
-    """Say what looks wrong with the recorded traces before anything is sent."""
-    from orchestrator.simulator.running import surveys  # noqa: PLC0415
-
-    for name, survey in surveys(plan):
-        for suspicion in survey.suspicions:
-            warning = f"environments.{name}.arrivals: {suspicion.what}; {suspicion.hint}"
-            err.print(f"warning: {warning}", style="yellow", markup=False)
 
 
 async def _replay(
@@ -231,25 +189,6 @@ def _report(plan: "Plan", run: "RunReport") -> "Report":
     from orchestrator.reports.report import assemble  # noqa: PLC0415
 
     return assemble(plan.name, [run], plan.description)
-
-
-def _write(report: "Report", report_file: Path | None, page: Path | None) -> None:
-    if report_file is not None:
-        from orchestrator.reports.report import save  # noqa: PLC0415
-
-        save(report, report_file)
-        err.print(f"report: {report_file}", markup=False)
-    if page is not None:
-        from orchestrator.reports.page import save as save_page  # noqa: PLC0415
-
-        save_page(report, page)
-        err.print(f"page: {page}", markup=False)
-
-
-def _show_whole(report: "Report") -> None:
-    import msgspec  # noqa: PLC0415
-
-    show_json(msgspec.to_builtins(report))
 
 
 def _show(report: "Report") -> None:

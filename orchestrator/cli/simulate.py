@@ -1,8 +1,6 @@
 """`orchestrator simulate`: an experiment under a virtual clock, in seconds instead of hours."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,18 +9,17 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from orchestrator.cli import experiments_extra
+from orchestrator.cli.experiments import (
+    all_refusals,
+    check_places,
+    load_plan,
+    show_whole,
+    warn,
+    write,
+)
 from orchestrator.cli.narrow import fitted
 from orchestrator.cli.rows import table_of
-from orchestrator.cli.terminal import (
-    FAILED,
-    REFUSED,
-    AsJson,
-    err,
-    out,
-    refusals,
-    show_json,
-    show_table,
-)
+from orchestrator.cli.terminal import AsJson, err, out, show_table
 from orchestrator.config import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -73,40 +70,16 @@ def simulate(
     confidence intervals.
     """
     experiments_extra.require()
-    with _refusals():
-        plan = _plan(file, [*(settings or ()), *_seeds(seeds)])
-        _check_places({"--out": report_file, "--html": page})
-        _warn(plan)
+    with all_refusals():
+        plan = load_plan(file, [*(settings or ()), *_seeds(seeds)])
+        check_places({"--out": report_file, "--html": page})
+        warn(plan)
         report = _run(plan, jobs)
-        _write(report, report_file, page)
+        write(report, report_file, page)
     if json:
-        _show_whole(report)
+        show_whole(report)
     else:
         _show(report, by_environment=by_environment)
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """As `refusals`, also for what only experiments can be told is wrong."""
-    from orchestrator.reports.report import ReportError  # noqa: PLC0415 - needs the extra
-    from orchestrator.simulator.running import RunError  # noqa: PLC0415
-    from orchestrator.traffic.errors import TrafficError  # noqa: PLC0415
-
-    try:
-        with refusals():
-            yield
-    except (TrafficError, ReportError) as error:
-        err.print(f"error: {error}", style="red", markup=False)
-        raise typer.Exit(REFUSED) from error
-    except RunError as error:
-        err.print(f"error: {error}", style="red", markup=False)
-        raise typer.Exit(FAILED) from error
-
-
-def _plan(file: Path, settings: list[str]) -> "Plan":
-    from orchestrator.simulator.loading import load  # noqa: PLC0415
-
-    return load(file, settings)
 
 
 def _seeds(text: str | None) -> list[str]:
@@ -117,27 +90,6 @@ def _seeds(text: str | None) -> list[str]:
         rule = "must be whole numbers with commas between them, as in 1,2,3"
         raise ConfigError([Problem("--seeds", None, "", rule, text)])
     return [f"seeds=[{text}]"]
-
-
-def _check_places(places: dict[str, Path | None]) -> None:
-    """Refuse, before minutes of work, what could not be written after them."""
-    for option, path in places.items():
-        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-            rule = "must be a file in a folder that there is"
-            raise ConfigError([Problem(option, None, "", rule, str(path))])
-
-
-def _warn(plan: "Plan") -> None:
-    """Say what looks wrong with the recorded traces before anything runs on them."""
-    from orchestrator.simulator.running import surveys  # noqa: PLC0415
-
-    for name, survey in surveys(plan):
-        for suspicion in survey.suspicions:
-            err.print(
-                f"warning: environments.{name}.arrivals: {suspicion.what}; {suspicion.hint}",
-                style="yellow",
-                markup=False,
-            )
 
 
 def _run(plan: "Plan", jobs: int) -> "Report":
@@ -157,25 +109,6 @@ def _run(plan: "Plan", jobs: int) -> "Report":
             bar.update(task, completed=done.done, description=escape(last))
 
         return run(plan, jobs=jobs, on_progress=on_progress)
-
-
-def _write(report: "Report", report_file: Path | None, page: Path | None) -> None:
-    if report_file is not None:
-        from orchestrator.reports.report import save  # noqa: PLC0415
-
-        save(report, report_file)
-        err.print(f"report: {report_file}", markup=False)
-    if page is not None:
-        from orchestrator.reports.page import save as save_page  # noqa: PLC0415
-
-        save_page(report, page)
-        err.print(f"page: {page}", markup=False)
-
-
-def _show_whole(report: "Report") -> None:
-    import msgspec  # noqa: PLC0415
-
-    show_json(msgspec.to_builtins(report))
 
 
 def _show(report: "Report", *, by_environment: bool) -> None:

@@ -102,7 +102,7 @@ async def test_a_key_out_of_another_variable(
         (["--environment", "ecco"], 'no environment "ecco"'),
         (["--point", "x"], 'has no point "x"; there are "a-moment"'),
         (["--set", "environments.*.concurrenzy=2"], "concurrenzy"),
-        (["--out", "/nowhere/at/all.json"], "there is no such folder"),
+        (["--out", "/nowhere/at/all.json"], "must be a file in a folder that there is"),
     ],
 )
 async def test_what_is_not_there_is_refused(experiment: Path, arguments: list[str], words: str):
