@@ -89,7 +89,10 @@ async def test_a_retried_request_shows_both_attempts(cluster: RunningCluster, ga
 
     found = await trace(cluster, request_id)
     assert (found["status"], found["level"]) == (200, "warn")
-    assert [bar["level"] for bar in bars(found, "attempt")] == ["warn", "ok"]
+    # On a kept connection the loss is first taken for one that idled too long: one more try there.
+    *lost, last = (bar["level"] for bar in bars(found, "attempt"))
+    assert lost in (["warn"], ["warn", "warn"])
+    assert last == "ok"
 
 
 async def test_a_parked_request_is_found_with_its_place_and_then_timed_out(
