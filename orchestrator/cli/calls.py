@@ -24,7 +24,7 @@ from orchestrator.cli.terminal import (
     refusals,
     show_table,
 )
-from orchestrator.cluster_record import ClusterError
+from orchestrator.cluster.records import ClusterError
 from orchestrator.http_client import OPEN_STATES, CallError, ClusterClient
 
 app = typer.Typer()

@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 from ruamel.yaml import YAML
 
-from orchestrator import cluster, demo, overview
+from orchestrator import demo, overview
 from orchestrator.cli.terminal import FAILED, File, Name, api_key, err, out, refusals, show_table
-from orchestrator.cluster_record import ClusterRecord
+from orchestrator.cluster import local
+from orchestrator.cluster.records import ClusterRecord
 from orchestrator.config import Config, compile_serve, json_schema, load
 
 app = typer.Typer()
@@ -56,7 +57,7 @@ def up(
     with refusals():
         config, plan = _plan(file)
         with err.status(f"starting {plan.name} …"):
-            record = cluster.start(plan, detach=detach)
+            record = local.start(plan, detach=detach)
     _introduce(config, record)
     if not detach:
         _hold(record)
@@ -73,15 +74,15 @@ def down(
 ) -> None:
     """End a cluster that `up` started, and everything that belongs to it."""
     with refusals():
-        chosen = name or cluster.only_recorded()
+        chosen = name or local.only_recorded()
         if chosen is None:
             out.print("nothing is running")
             return
-        if not discard or cluster.recorded(chosen):
+        if not discard or local.recorded(chosen):
             with err.status(f"stopping {chosen} …"):
-                cluster.stop(chosen)
+                local.stop(chosen)
         if discard:
-            cluster.discard(chosen)
+            local.discard(chosen)
     out.print(f"{chosen}: stopped{', its data deleted' if discard else ''}")
 
 
@@ -91,7 +92,7 @@ def deploy(file: File) -> None:
     with refusals():
         _, plan = _plan(file)
         with err.status(f"deploying to {plan.name} …"):
-            record = cluster.deploy(plan)
+            record = local.deploy(plan)
     out.print(f"{record.name}: config applied; see `orchestrator status`")
 
 
@@ -107,9 +108,9 @@ def demo_(
         demo.show(plan, out, api_key())
 
 
-def _plan(file: Path) -> tuple[Config, cluster.ClusterPlan]:
+def _plan(file: Path) -> tuple[Config, local.ClusterPlan]:
     config = load(file, os.environ)
-    return config, cluster.plan_of(config, file, os.environ)
+    return config, local.plan_of(config, file, os.environ)
 
 
 def _introduce(config: Config, record: ClusterRecord) -> None:
@@ -122,7 +123,7 @@ def _introduce(config: Config, record: ClusterRecord) -> None:
     out.print(f"  orchestrator call {first} --async --wait")
     out.print("  orchestrator status --watch")
     out.print(f"  orchestrator down --name {record.name}")
-    out.print(f"log: {cluster.log_path(record.name)}")
+    out.print(f"log: {local.log_path(record.name)}")
 
 
 def _hold(record: ClusterRecord) -> None:
@@ -136,9 +137,9 @@ def _hold(record: ClusterRecord) -> None:
     with refusals():
         if asked.is_set():
             with err.status(f"stopping {record.name} …"):
-                cluster.stop(record.name)
+                local.stop(record.name)
             out.print(f"{record.name}: stopped")
             return
-        cluster.clean_up(record.name)
-        err.print(f"{record.name} ended by itself; its log: {cluster.log_path(record.name)}")
+        local.clean_up(record.name)
+        err.print(f"{record.name} ended by itself; its log: {local.log_path(record.name)}")
         raise typer.Exit(FAILED)

@@ -17,7 +17,7 @@ from orchestrator.cli.terminal import (
     show_json,
     show_table,
 )
-from orchestrator.cluster_record import ClusterError
+from orchestrator.cluster.records import ClusterError
 from orchestrator.http_client import ClusterClient
 
 app = typer.Typer(help="Webhooks that were given up, and sending them again.")

@@ -7,7 +7,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.cluster_record import ClusterError
+from orchestrator.cluster.records import ClusterError
 from orchestrator.overview import milliseconds
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}

@@ -22,7 +22,7 @@ from orchestrator.cli.terminal import (
     show_json,
     show_table,
 )
-from orchestrator.cluster_record import ClusterError
+from orchestrator.cluster.records import ClusterError
 from orchestrator.http_client import CallError, ClusterClient
 
 app = typer.Typer()

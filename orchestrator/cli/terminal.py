@@ -13,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator import cluster
-from orchestrator.cluster_record import ClusterError
+from orchestrator.cluster import local
+from orchestrator.cluster.records import ClusterError
 from orchestrator.config import ConfigError
 from orchestrator.http_client import CallError, ClusterClient
 
@@ -101,4 +101,4 @@ def address(name: str | None, url: str | None) -> str:
     Raises:
         ClusterError: it does not run, or the choice is not clear.
     """
-    return url if url is not None else cluster.select(name).url
+    return url if url is not None else local.select(name).url

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from orchestrator.cli.terminal import AsJson, Name, Url, address, ask, out, refusals, show_json
 from orchestrator.cli.waterfall import drawn
-from orchestrator.cluster_record import ClusterError
+from orchestrator.cluster.records import ClusterError
 from orchestrator.router.identity import sane
 
 app = typer.Typer()

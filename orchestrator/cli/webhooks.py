@@ -18,7 +18,7 @@ from orchestrator.cli.terminal import (
     refusals,
     show_table,
 )
-from orchestrator.cluster_record import ClusterError
+from orchestrator.cluster.records import ClusterError
 from orchestrator.webhooks.listener import FAILING_STATUS, listen, printer
 
 app = typer.Typer(help="Webhooks: the keys that sign them, and a receiver to try them out.")

@@ -11,8 +11,8 @@ import time
 
 from rich.console import Console
 
-from orchestrator import cluster, processes
-from orchestrator.cluster_record import ClusterError, ClusterRecord
+from orchestrator.cluster import local, processes
+from orchestrator.cluster.records import ClusterError, ClusterRecord
 from orchestrator.demo import answered_at_once, answered_later
 from orchestrator.demo.tour import ENVIRONMENT, MODELS, Tour
 from orchestrator.http_client import ClusterClient
@@ -21,7 +21,7 @@ from orchestrator.overview import milliseconds
 __all__ = ["show"]
 
 
-def show(plan: cluster.ClusterPlan, console: Console, api_key: str | None) -> None:
+def show(plan: local.ClusterPlan, console: Console, api_key: str | None) -> None:
     """Start the cluster of `plan`, show the tour on `console`, end the cluster.
 
     Raises:
@@ -35,7 +35,7 @@ def show(plan: cluster.ClusterPlan, console: Console, api_key: str | None) -> No
     begun = time.perf_counter()
     console.rule("a cluster from one file")
     with console.status(f"starting {plan.name} from {plan.config_path} …"):
-        record = cluster.start(plan, detach=False)
+        record = local.start(plan, detach=False)
     console.print(f"{record.url} ready after {milliseconds(time.perf_counter() - begun)}")
     try:
         asyncio.run(_tour(plan, record, console, api_key))
@@ -44,7 +44,7 @@ def show(plan: cluster.ClusterPlan, console: Console, api_key: str | None) -> No
         stopping = time.perf_counter()
         started = processes.descendants_of(record.supervisor) | {record.supervisor}
         with console.status("stopping …"):
-            cluster.stop(record.name)
+            local.stop(record.name)
         left = sum(processes.alive(process) for process in started)
         console.print(
             f"{len(started)} processes ended, {left} left, "
@@ -54,7 +54,7 @@ def show(plan: cluster.ClusterPlan, console: Console, api_key: str | None) -> No
 
 
 async def _tour(
-    plan: cluster.ClusterPlan, record: ClusterRecord, console: Console, api_key: str | None
+    plan: local.ClusterPlan, record: ClusterRecord, console: Console, api_key: str | None
 ) -> None:
     async with ClusterClient(record.url, api_key) as client:
         tour = Tour(client, console, record, plan)

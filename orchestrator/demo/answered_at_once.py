@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
-from orchestrator import overview, processes
-from orchestrator.cluster_record import ClusterError
+from orchestrator import overview
+from orchestrator.cluster import processes
+from orchestrator.cluster.records import ClusterError
 from orchestrator.demo.tour import ENVIRONMENT, POLL_SECONDS, SLEEPER, WORKER, Tour, table
 from orchestrator.http_client import Answer, CallError, ClusterClient
 from orchestrator.overview import milliseconds

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator import overview, processes
-from orchestrator.cluster_record import ClusterError
+from orchestrator import overview
+from orchestrator.cluster import processes
+from orchestrator.cluster.records import ClusterError
 from orchestrator.demo.tour import ECHO, ENVIRONMENT, SLEEPER, Tour, table
 from orchestrator.overview import milliseconds
 from orchestrator.webhooks.listener import Received, listening

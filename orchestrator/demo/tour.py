@@ -7,8 +7,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator import cluster, processes
-from orchestrator.cluster_record import ClusterRecord
+from orchestrator.cluster import local, processes
+from orchestrator.cluster.records import ClusterRecord
 from orchestrator.http_client import ClusterClient
 
 ECHO, SLEEPER, WORKER, ENVIRONMENT = "echo", "llm", "worker", "production"
@@ -31,7 +31,7 @@ class Tour:
     client: ClusterClient
     console: Console
     record: ClusterRecord
-    plan: cluster.ClusterPlan
+    plan: local.ClusterPlan
 
     def replica_process(self, deployment: str) -> processes.ProcessId | None:
         """A process of this cluster that is a replica of `application:deployment`.

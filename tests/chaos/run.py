@@ -16,8 +16,8 @@ from typing import Any
 import aiohttp
 from redis import asyncio as redis
 
-from orchestrator import processes
-from orchestrator.processes import ProcessId
+from orchestrator.cluster import processes
+from orchestrator.cluster.processes import ProcessId
 from tests.chaos.ledger import Ledger
 from tests.chaos.receiver import Receiver
 from tests.integration.running_cluster import RunningCluster, eventually

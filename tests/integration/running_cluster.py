@@ -20,8 +20,8 @@ import aiohttp
 import psutil
 from ruamel.yaml import YAML
 
-from orchestrator import processes
-from orchestrator.processes import ProcessId
+from orchestrator.cluster import processes
+from orchestrator.cluster.processes import ProcessId
 
 T = TypeVar("T")
 

@@ -17,10 +17,10 @@ import msgspec
 import psutil
 import pytest
 
-from orchestrator import cluster, cluster_record, processes
-from orchestrator.cluster import ClusterPlan
-from orchestrator.cluster_record import ClusterError, ClusterRecord
-from orchestrator.cluster_settings import require_free_port
+from orchestrator.cluster import local, processes, records
+from orchestrator.cluster.local import ClusterPlan
+from orchestrator.cluster.records import ClusterError, ClusterRecord
+from orchestrator.cluster.settings import require_free_port
 from tests.integration.stand_in_app import serve_config
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
@@ -40,11 +40,11 @@ ray.shutdown()
 
 START_AND_STAY = """
 import signal, sys, msgspec
-from orchestrator import cluster
+from orchestrator.cluster import local
 # A shell starts what runs in its background with SIGINT ignored, the tests included.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-plan = msgspec.json.decode(sys.stdin.readline(), type=cluster.ClusterPlan)
-print(cluster.start(plan, detach=False).supervisor.pid, flush=True)
+plan = msgspec.json.decode(sys.stdin.readline(), type=local.ClusterPlan)
+print(local.start(plan, detach=False).supervisor.pid, flush=True)
 signal.pause()
 """
 
@@ -94,7 +94,7 @@ def assert_nothing_left(record: ClusterRecord, started: set[processes.ProcessId]
     assert not {process for process in started if processes.alive(process)}
     assert not processes.marked("ORCHESTRATOR_CLUSTER_TOKEN", record.token)
     assert not Path(record.run_directory).exists()
-    assert cluster_record.read(record.name) is None
+    assert records.read(record.name) is None
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -104,17 +104,17 @@ def state_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("ORCHESTRATOR_STATE_DIR", str(directory))
         patch.chdir(ROOT)
         yield directory
-        for record in cluster_record.read_all():
-            cluster.stop(record.name)
+        for record in records.read_all():
+            local.stop(record.name)
 
 
 @pytest.fixture(scope="module")
 def alpha() -> Iterator[tuple[ClusterPlan, ClusterRecord]]:
     plan = a_plan("alpha")
-    record = cluster.start(plan, detach=True)
+    record = local.start(plan, detach=True)
     yield plan, record
-    if cluster_record.read("alpha") is not None:
-        cluster.stop("alpha")
+    if records.read("alpha") is not None:
+        local.stop("alpha")
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_second_cluster_of_the_same_name_is_refused(
 ) -> None:
     _, record = alpha
     with pytest.raises(ClusterError, match=f'"alpha" runs already at {record.url}'):
-        cluster.start(a_plan("alpha"), detach=True)
+        local.start(a_plan("alpha"), detach=True)
     assert ask(record)["greeting"] == "hello"
 
 
@@ -159,8 +159,8 @@ def test_a_taken_port_is_refused_before_anything_starts(
     plan, _ = alpha
     late = msgspec.structs.replace(a_plan("late"), port=plan.port)
     with pytest.raises(ClusterError, match=rf"127.0.0.1:{plan.port}: .* by haproxy \(pid \d+\)"):
-        cluster.start(late, detach=True)
-    assert cluster_record.read("late") is None
+        local.start(late, detach=True)
+    assert records.read("late") is None
 
 
 def test_deploy_changes_settings_without_a_restart(
@@ -169,10 +169,10 @@ def test_deploy_changes_settings_without_a_restart(
     plan, record = alpha
     before = ask(record)
     changed = serve_config(plan.port, greeting="good morning")
-    cluster.deploy(msgspec.structs.replace(plan, serve=changed))
+    local.deploy(msgspec.structs.replace(plan, serve=changed))
     eventually(lambda: ask(record)["greeting"] == "good morning")
     assert ask(record)["pid"] == before["pid"]
-    cluster.deploy(plan)
+    local.deploy(plan)
     eventually(lambda: ask(record)["greeting"] == before["greeting"])
 
 
@@ -182,7 +182,7 @@ def test_deploy_refuses_what_only_a_restart_changes(
     plan, _ = alpha
     moved = msgspec.structs.replace(plan, fixed=plan.fixed | {"cluster.gpus": 4})
     with pytest.raises(ClusterError, match=r"cluster\.gpus: None -> 4"):
-        cluster.deploy(moved)
+        local.deploy(moved)
 
 
 def test_deploy_to_a_cluster_that_does_not_run_names_those_that_do(
@@ -191,18 +191,18 @@ def test_deploy_to_a_cluster_that_does_not_run_names_those_that_do(
     with pytest.raises(
         ClusterError, match=r'no cluster named "gamma" is running; running: .*alpha'
     ):
-        cluster.deploy(a_plan("gamma"))
+        local.deploy(a_plan("gamma"))
 
 
 def test_ending_a_cluster_leaves_a_second_one_and_a_foreign_ray_alone(
     alpha: tuple[ClusterPlan, ClusterRecord], foreign_ray: "subprocess.Popen[str]"
 ) -> None:
     _, first = alpha
-    second = cluster.start(a_plan("beta", child=True), detach=True)
+    second = local.start(a_plan("beta", child=True), detach=True)
     started = everything_of(second)
     child = processes.identify(ask(second)["child"])
     assert child in started
-    cluster.stop("beta")
+    local.stop("beta")
     assert_nothing_left(second, started)
     assert ask(first)["greeting"] == "hello"
     assert double_there(foreign_ray, 21) == 42
@@ -210,16 +210,16 @@ def test_ending_a_cluster_leaves_a_second_one_and_a_foreign_ray_alone(
 
 def test_what_a_killed_supervisor_leaves_is_ended_by_the_next_start() -> None:
     plan = a_plan("killed", child=True)
-    record = cluster.start(plan, detach=True)
+    record = local.start(plan, detach=True)
     started = everything_of(record)
     child = processes.identify(ask(record)["child"])
     assert child is not None
-    eventually(lambda: child in cluster_record.read_processes("killed"))
+    eventually(lambda: child in records.read_processes("killed"))
     processes.send(record.supervisor, signal.SIGKILL)
     assert processes.wait_gone([record.supervisor], 10) == set()
     assert processes.alive(child), "there is nothing to clean up: the test shows nothing"
 
-    again = cluster.start(plan, detach=True)
+    again = local.start(plan, detach=True)
     assert again.token != record.token
     assert not {process for process in started if processes.alive(process)}
     assert ask(again)["pid"] != child.pid
@@ -227,16 +227,16 @@ def test_what_a_killed_supervisor_leaves_is_ended_by_the_next_start() -> None:
     started = everything_of(again)
     processes.send(again.supervisor, signal.SIGKILL)
     assert processes.wait_gone([again.supervisor], 10) == set()
-    cluster.stop("killed")
+    local.stop("killed")
     assert_nothing_left(again, started)
 
 
 def test_a_router_that_cannot_be_deployed_fails_the_start_and_leaves_nothing() -> None:
     plan = a_plan("broken", broken=True)
     with pytest.raises(ClusterError, match="broken on purpose"):
-        cluster.start(plan, detach=True)
-    assert cluster_record.read("broken") is None
-    assert not processes.with_argument_below(cluster_record.run_directory_of("broken"))
+        local.start(plan, detach=True)
+    assert records.read("broken") is None
+    assert not processes.with_argument_below(records.run_directory_of("broken"))
     require_free_port("127.0.0.1", plan.port)
 
 
@@ -250,11 +250,11 @@ def test_a_cluster_in_the_foreground_ends_with_the_command_that_started_it() -> 
         command.stdin.write(msgspec.json.encode(plan) + b"\n")
         command.stdin.flush()
         assert int(command.stdout.readline()) > 0
-        record = cluster.select("foreground")
+        record = local.select("foreground")
         started = everything_of(record)
         command.kill()
     assert processes.wait_gone(started, 60) == set()
-    cluster.stop("foreground")
+    local.stop("foreground")
     assert_nothing_left(record, started)
 
 
@@ -266,8 +266,8 @@ def test_a_start_that_is_interrupted_leaves_nothing() -> None:
         assert command.stdin is not None
         command.stdin.write(msgspec.json.encode(plan) + b"\n")
         command.stdin.flush()
-        eventually(lambda: bool(cluster_record.read_processes("interrupted")))
-        record = cluster.select("interrupted")
+        eventually(lambda: bool(records.read_processes("interrupted")))
+        record = local.select("interrupted")
         command.send_signal(signal.SIGINT)
         try:
             command.wait(90)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from orchestrator import processes
+from orchestrator.cluster import processes
 from tests.integration.conftest import Deploy
 from tests.integration.gates import Gates
 from tests.integration.running_cluster import RunningCluster, eventually, stages

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from orchestrator import processes
+from orchestrator.cluster import processes
 from tests.integration.gates import Gates
 from tests.integration.running_cluster import Reply, RunningCluster, eventually
 

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from typing import Any
 
-from orchestrator.processes import ProcessId
+from orchestrator.cluster.processes import ProcessId
 from tests.integration.conftest import Deploy
 from tests.integration.gates import Gates
 from tests.integration.running_cluster import RunningCluster, eventually, stages

@@ -1,7 +1,7 @@
 """Starting, changing and ending local clusters.
 
 A cluster belongs to its supervisor process, which `start` spawns and `stop`
-signals. Both go by the cluster's record (`cluster_record`): a process is only
+signals. Both go by the cluster's record (`records`): a process is only
 ever ended when it is the one that was written down, or carries the token that
 this cluster's processes inherit. Other clusters, and anybody else's Ray, are
 not looked at.
@@ -22,9 +22,9 @@ from typing import Any
 
 import msgspec
 
-from orchestrator import cluster_record, cluster_store, processes, supervisor
-from orchestrator.cluster_record import ClusterError, ClusterRecord, Phase
-from orchestrator.cluster_settings import require_free_port, serve_settings
+from orchestrator.cluster import processes, records, storage, supervisor
+from orchestrator.cluster.records import ClusterError, ClusterRecord, Phase
+from orchestrator.cluster.settings import require_free_port, serve_settings
 from orchestrator.config import Config, compile_serve
 from orchestrator.config.cluster import is_loopback
 from orchestrator.config.store_address import EMBEDDED
@@ -77,7 +77,7 @@ def plan_of(config: Config, path: Path, env: Mapping[str, str]) -> ClusterPlan:
         ConfigError: a secret that the config refers to is missing.
     """
     cluster, router = config.cluster, config.router
-    folder = cluster_store.results_folder(cluster.name) if config.store == EMBEDDED else None
+    folder = storage.results_folder(cluster.name) if config.store == EMBEDDED else None
     return ClusterPlan(
         name=cluster.name,
         host=cluster.host,
@@ -111,8 +111,8 @@ def start(plan: ClusterPlan, *, detach: bool) -> ClusterRecord:
             or it did not become ready; in each case nothing that was started is
             left running.
     """
-    cluster_record.make_folder(plan.name)
-    running = cluster_record.read(plan.name)
+    records.make_folder(plan.name)
+    running = records.read(plan.name)
     if running is not None and running.running:
         raise ClusterError(
             f'a cluster named "{plan.name}" runs already at {running.url} (supervisor '
@@ -121,11 +121,11 @@ def start(plan: ClusterPlan, *, detach: bool) -> ClusterRecord:
         )
     clean_up(plan.name)
     require_free_port(plan.host, plan.port)
-    cluster_store.require_store(plan.store, os.environ)
-    cluster_store.require_results(plan.results_url)
+    storage.require_store(plan.store, os.environ)
+    storage.require_results(plan.results_url)
     record = _new_record(plan)
-    cluster_record.write_json(
-        cluster_record.folder_of(plan.name) / "plan.json",
+    records.write_json(
+        records.folder_of(plan.name) / "plan.json",
         supervisor.Plan(
             record=record,
             serve=plan.serve,
@@ -151,7 +151,7 @@ def stop(name: str) -> ClusterRecord:
     Raises:
         ClusterError: there is no such cluster, or a process of it would not end.
     """
-    record = cluster_record.read(name)
+    record = records.read(name)
     if record is None:
         raise ClusterError(f'no cluster named "{name}" is recorded; {describe_known()}')
     if record.running:
@@ -167,10 +167,10 @@ def discard(name: str) -> None:
     Raises:
         ClusterError: it runs.
     """
-    record = cluster_record.read(name)
+    record = records.read(name)
     if record is not None and record.running:
         raise ClusterError(f'cluster "{name}" still runs; its data is in use')
-    cluster_store.discard(name)
+    storage.discard(name)
 
 
 def clean_up(name: str) -> None:
@@ -179,10 +179,10 @@ def clean_up(name: str) -> None:
     Raises:
         ClusterError: a process of it would not end.
     """
-    record = cluster_record.read(name)
+    record = records.read(name)
     if record is None:
         return
-    left = set(cluster_record.read_processes(name))
+    left = set(records.read_processes(name))
     if record.boot == processes.boot_id():
         left |= {record.supervisor, *processes.descendants_of(record.supervisor)}
         left |= supervisor.leftovers(record)
@@ -192,7 +192,7 @@ def clean_up(name: str) -> None:
         raise ClusterError(f'processes of cluster "{name}" would not end: {pids}')
     _collect()
     shutil.rmtree(record.run_directory, ignore_errors=True)
-    cluster_record.forget(name)
+    records.forget(name)
 
 
 def deploy(plan: ClusterPlan) -> ClusterRecord:
@@ -214,7 +214,7 @@ def deploy(plan: ClusterPlan) -> ClusterRecord:
         )
     _apply(record, plan.serve)
     changed = msgspec.structs.replace(record, config_path=plan.config_path)
-    cluster_record.write(changed)
+    records.write(changed)
     return changed
 
 
@@ -224,7 +224,7 @@ def select(name: str | None) -> ClusterRecord:
     Raises:
         ClusterError: it does not run, or the choice is not clear.
     """
-    running = [record for record in cluster_record.read_all() if record.running]
+    running = [record for record in records.read_all() if record.running]
     if name is not None:
         running = [record for record in running if record.name == name]
     if len(running) == 1:
@@ -238,7 +238,7 @@ def select(name: str | None) -> ClusterRecord:
 
 def recorded(name: str) -> bool:
     """Whether there is something of a cluster that `stop` could end."""
-    return cluster_record.read(name) is not None
+    return records.read(name) is not None
 
 
 def only_recorded() -> str | None:
@@ -247,22 +247,22 @@ def only_recorded() -> str | None:
     Raises:
         ClusterError: the choice is not clear.
     """
-    records = cluster_record.read_all()
-    records = [record for record in records if record.running] or records
-    if len(records) > 1:
-        raise ClusterError(f"several clusters are recorded; choose with --name: {_names(records)}")
-    return records[0].name if records else None
+    known = records.read_all()
+    known = [record for record in known if record.running] or known
+    if len(known) > 1:
+        raise ClusterError(f"several clusters are recorded; choose with --name: {_names(known)}")
+    return known[0].name if known else None
 
 
 def describe_known() -> str:
     """A clause that names the clusters that run."""
-    running = [record for record in cluster_record.read_all() if record.running]
+    running = [record for record in records.read_all() if record.running]
     return f"running: {_names(running)}" if running else "none is running"
 
 
 def log_path(name: str) -> Path:
     """The supervisor's log."""
-    return cluster_record.folder_of(name) / "supervisor.log"
+    return records.folder_of(name) / "supervisor.log"
 
 
 def _names(records: list[ClusterRecord]) -> str:
@@ -291,7 +291,7 @@ def _new_record(plan: ClusterPlan) -> ClusterRecord:
         max_connections=plan.max_connections,
         drain_seconds=plan.drain_seconds,
         longest_request_seconds=plan.longest_request_seconds,
-        others=[other for other in cluster_record.read_all() if other.running],
+        others=[other for other in records.read_all() if other.running],
     )
     return ClusterRecord(
         name=plan.name,
@@ -302,14 +302,14 @@ def _new_record(plan: ClusterPlan) -> ClusterRecord:
         url=plan.url,
         config_path=plan.config_path,
         run_directory=str(run_directory),
-        settings=settings | cluster_store.store_settings(plan.store, plan.name, run_directory),
+        settings=settings | storage.store_settings(plan.store, plan.name, run_directory),
         fixed=plan.fixed,
     )
 
 
 def _make_run_directory(name: str) -> Path:
     """An empty directory for this cluster below one that only this user can write to."""
-    directory = cluster_record.run_directory_of(name)
+    directory = records.run_directory_of(name)
     directory.parent.mkdir(mode=0o700, exist_ok=True)
     status = directory.parent.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o022:
@@ -325,7 +325,7 @@ def _make_run_directory(name: str) -> Path:
 def _spawn(record: ClusterRecord) -> "subprocess.Popen[bytes]":
     with log_path(record.name).open("wb") as log:
         process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-            [sys.executable, "-m", "orchestrator.supervisor", record.name],
+            [sys.executable, "-m", "orchestrator.cluster.supervisor", record.name],
             env=_environment(record),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -344,7 +344,7 @@ def _collect() -> None:
 def _await_ready(plan: ClusterPlan, process: "subprocess.Popen[bytes]") -> ClusterRecord:
     while True:
         ended = process.poll() is not None
-        record = cluster_record.read(plan.name)
+        record = records.read(plan.name)
         if record is not None and record.phase is Phase.READY:
             return record
         if record is not None and record.phase is Phase.FAILED:
@@ -381,7 +381,7 @@ def _apply(record: ClusterRecord, config: dict[str, Any]) -> None:
     """Join the cluster as a driver and hand Serve its new config."""
     try:
         done = subprocess.run(  # noqa: S603  # our own interpreter and module
-            [sys.executable, "-m", "orchestrator.driver", record.gcs_address or ""],
+            [sys.executable, "-m", "orchestrator.cluster.driver", record.gcs_address or ""],
             env=_environment(record),
             input=msgspec.json.encode(config),
             capture_output=True,

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from orchestrator.processes import ProcessId, alive, boot_id
+from orchestrator.cluster.processes import ProcessId, alive, boot_id
 
 T = TypeVar("T")
 

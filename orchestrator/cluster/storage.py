@@ -12,8 +12,8 @@ from pathlib import Path
 
 import fsspec
 
-from orchestrator import cluster_record
-from orchestrator.cluster_record import ClusterError
+from orchestrator.cluster import records
+from orchestrator.cluster.records import ClusterError
 from orchestrator.config.store_address import (
     EMBEDDED,
     EMBEDDED_VARIABLE,
@@ -30,12 +30,12 @@ log = logging.getLogger("orchestrator.cluster")
 
 def data_folder(name: str) -> Path:
     """Where the embedded store of a cluster keeps its data."""
-    return cluster_record.folder_of(name) / "store"
+    return records.folder_of(name) / "store"
 
 
 def results_folder(name: str) -> Path:
     """Where a cluster with an embedded store keeps large results, if not told otherwise."""
-    return cluster_record.folder_of(name) / "results"
+    return records.folder_of(name) / "results"
 
 
 def embedded_server(name: str, run_directory: Path) -> EmbeddedServer:

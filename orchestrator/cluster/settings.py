@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from orchestrator.cluster_record import ClusterError, ClusterRecord
+from orchestrator.cluster.records import ClusterError, ClusterRecord
 
 TOKEN_VARIABLE = "ORCHESTRATOR_CLUSTER_TOKEN"  # noqa: S105  # an identity, not a secret
 

@@ -10,7 +10,7 @@ import time
 
 from orchestrator.store.embedded import EmbeddedServer, EmbeddedServerError
 
-log = logging.getLogger("orchestrator.store_keeper")
+log = logging.getLogger("orchestrator.cluster.store_keeper")
 
 _POLL_SECONDS = 0.05
 _STEADY_SECONDS = 30.0

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from orchestrator import processes
-from orchestrator.cluster_record import ClusterError
-from orchestrator.cluster_store import embedded_server, require_store, store_settings
+from orchestrator.cluster import processes
+from orchestrator.cluster.records import ClusterError
+from orchestrator.cluster.storage import embedded_server, require_store, store_settings
+from orchestrator.cluster.store_keeper import StoreKeeper
 from orchestrator.store.embedded import EmbeddedServer, EmbeddedServerError
-from orchestrator.store_keeper import StoreKeeper
 
 PATIENCE_S = 20.0
 

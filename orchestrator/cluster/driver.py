@@ -1,6 +1,6 @@
 """Applies a Serve config to a running cluster, in a process of its own.
 
-    python -m orchestrator.driver GCS_ADDRESS < serve.json
+    python -m orchestrator.cluster.driver GCS_ADDRESS < serve.json
 
 Ray reads the cluster's settings when it is imported, and a connection to a
 cluster that does not answer cannot be given up from within: the caller sets the
@@ -14,7 +14,7 @@ import ray
 from ray import serve
 from ray.serve.schema import ServeDeploySchema
 
-from orchestrator.supervisor import serve_client
+from orchestrator.cluster.supervisor import serve_client
 
 
 def main(gcs_address: str) -> int:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import processes
-from orchestrator.processes import ProcessId
+from orchestrator.cluster import processes
+from orchestrator.cluster.processes import ProcessId
 
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 
@@ -89,7 +89,7 @@ def test_an_orphan_stays_below_the_process_that_adopts_orphans(spawn: Spawn) -> 
     )
     adopter = spawn(
         "import subprocess, sys\n"
-        "from orchestrator import processes\n"
+        "from orchestrator.cluster import processes\n"
         "processes.adopt_orphans()\n"
         f"subprocess.run([sys.executable, '-c', {child!r}], check=True)"
     )
@@ -100,7 +100,7 @@ def test_an_orphan_stays_below_the_process_that_adopts_orphans(spawn: Spawn) -> 
 def test_a_process_tied_to_its_parent_ends_with_it(spawn: Spawn) -> None:
     parent = spawn(
         "import os, subprocess, sys\n"
-        "code = 'import sys, signal; from orchestrator import processes; '\n"
+        "code = 'import sys, signal; from orchestrator.cluster import processes; '\n"
         "code += 'processes.end_with_parent(int(sys.argv[1])); print(1, flush=True); '\n"
         "code += 'signal.pause()'\n"
         "child = subprocess.Popen([sys.executable, '-c', code, str(os.getpid())],\n"
@@ -113,6 +113,6 @@ def test_a_process_tied_to_its_parent_ends_with_it(spawn: Spawn) -> None:
 
 
 def test_a_process_whose_parent_was_gone_already_ends_too() -> None:
-    code = "from orchestrator import processes; processes.end_with_parent(-1)"
+    code = "from orchestrator.cluster import processes; processes.end_with_parent(-1)"
     done = subprocess.run([sys.executable, "-c", code], check=False)
     assert done.returncode == -signal.SIGTERM

@@ -1,8 +1,8 @@
 """The process that a local cluster lives and ends with.
 
-    python -m orchestrator.supervisor NAME
+    python -m orchestrator.cluster.supervisor NAME
 
-reads the plan that `orchestrator.cluster.start` left in the cluster's folder,
+reads the plan that `orchestrator.cluster.local.start` left in the cluster's folder,
 starts the embedded store where the cluster has one, Ray and Serve below itself,
 reports how far it came in the cluster's record, waits for SIGTERM or SIGINT, and
 ends everything that it started, the store last. The settings of Ray Serve are in its environment already: they are read when ray is
@@ -24,13 +24,13 @@ from typing import Any
 
 import msgspec
 
-from orchestrator import cluster_record, cluster_store, processes
-from orchestrator.cluster_record import ClusterError, ClusterRecord, Phase
-from orchestrator.cluster_settings import TOKEN_VARIABLE
+from orchestrator.cluster import processes, records, storage
+from orchestrator.cluster.records import ClusterError, ClusterRecord, Phase
+from orchestrator.cluster.settings import TOKEN_VARIABLE
+from orchestrator.cluster.store_keeper import StoreKeeper
 from orchestrator.store.embedded import EmbeddedServerError
-from orchestrator.store_keeper import StoreKeeper
 
-log = logging.getLogger("orchestrator.supervisor")
+log = logging.getLogger("orchestrator.cluster.supervisor")
 
 ROUTER_APPLICATION = "router"
 
@@ -126,7 +126,7 @@ class Supervisor:
         if not self._plan.embedded_store:
             return
         run_directory = Path(self._record.run_directory)
-        self._store = StoreKeeper(cluster_store.embedded_server(self._record.name, run_directory))
+        self._store = StoreKeeper(storage.embedded_server(self._record.name, run_directory))
         try:
             self._store.start()
         except EmbeddedServerError as error:
@@ -175,7 +175,7 @@ class Supervisor:
         known = {process for process in self._started if processes.alive(process)}
         if below | known != self._started:
             self._started = below | known
-            cluster_record.write_processes(self._record.name, self._started)
+            records.write_processes(self._record.name, self._started)
 
     def _end(self) -> None:
         """End Serve, Ray and the store in order, then whatever of them is left, by id."""
@@ -201,7 +201,7 @@ class Supervisor:
         log.info("ended")
         if stuck:
             log.error("could not end %s", sorted(process.pid for process in stuck))
-            cluster_record.write_processes(self._record.name, stuck)
+            records.write_processes(self._record.name, stuck)
 
     def _end_in_order(self) -> None:
         if "ray" not in sys.modules:
@@ -222,7 +222,7 @@ class Supervisor:
 
     def _report(self, **changes: Any) -> None:
         self._record = msgspec.structs.replace(self._record, **changes)
-        cluster_record.write(self._record)
+        records.write(self._record)
 
 
 def leftovers(record: ClusterRecord) -> set[processes.ProcessId]:
@@ -273,7 +273,7 @@ def handle_stop_signals(supervisor: Supervisor) -> None:
 def main(name: str) -> int:
     """Run the supervisor of the cluster `name`; the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    folder = cluster_record.folder_of(name)
+    folder = records.folder_of(name)
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from orchestrator import cluster, cluster_record, processes
-from orchestrator.cluster_record import ClusterError, ClusterRecord, Phase
-from orchestrator.cluster_settings import serve_settings
-from orchestrator.processes import ProcessId
+from orchestrator.cluster import local, processes, records
+from orchestrator.cluster.processes import ProcessId
+from orchestrator.cluster.records import ClusterError, ClusterRecord, Phase
+from orchestrator.cluster.settings import serve_settings
 
 # Linux's limit, less what HAProxy adds while it binds a socket.
 LONGEST_SOCKET_PATH = 107 - len(".4194304.tmp")
@@ -30,7 +30,7 @@ def a_record(name: str = "alpha", **changes: object) -> ClusterRecord:
         phase=Phase.READY,
         url="http://127.0.0.1:8000",
         config_path="/alpha.yaml",
-        run_directory=str(cluster_record.run_directory_of(name)),
+        run_directory=str(records.run_directory_of(name)),
         settings={"RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": "20000"},
         fixed={"cluster.port": 8000},
     )
@@ -45,25 +45,25 @@ def running() -> ProcessId:
 
 def test_a_record_is_read_as_it_was_written() -> None:
     record = a_record()
-    cluster_record.write(record)
-    assert cluster_record.read("alpha") == record
-    assert cluster_record.read_all() == [record]
-    cluster_record.forget("alpha")
-    assert cluster_record.read("alpha") is None
+    records.write(record)
+    assert records.read("alpha") == record
+    assert records.read_all() == [record]
+    records.forget("alpha")
+    assert records.read("alpha") is None
 
 
 def test_a_damaged_record_counts_as_none(state_directory: Path) -> None:
     (state_directory / "alpha").mkdir()
     (state_directory / "alpha" / "cluster.json").write_text('{"name": "al')
-    assert cluster_record.read("alpha") is None
+    assert records.read("alpha") is None
 
 
 def test_a_file_among_the_clusters_is_passed_over(state_directory: Path) -> None:
     (state_directory / "notes.txt").write_text("not a cluster")
     (state_directory / "empty").mkdir()
-    cluster_record.write(a_record())
-    assert cluster_record.read_all() == [a_record()]
-    assert cluster_record.read("notes.txt") is None
+    records.write(a_record())
+    assert records.read_all() == [a_record()]
+    assert records.read("notes.txt") is None
 
 
 @pytest.mark.parametrize("in_the_way", ["state", "state/alpha"])
@@ -75,7 +75,7 @@ def test_a_file_where_the_clusters_folder_should_be_is_named(
     file.write_text("not a folder")
     monkeypatch.setenv("ORCHESTRATOR_STATE_DIR", str(state_directory / "state"))
     with pytest.raises(ClusterError, match=f"cannot make the folder {state_directory}/state/alpha"):
-        cluster_record.make_folder("alpha")
+        records.make_folder("alpha")
 
 
 def test_a_record_of_another_boot_is_not_running_whatever_has_its_pid_now() -> None:
@@ -84,22 +84,22 @@ def test_a_record_of_another_boot_is_not_running_whatever_has_its_pid_now() -> N
 
 
 def test_processes_of_another_boot_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster_record.write_processes("alpha", {ProcessId(7, 8)})
-    assert cluster_record.read_processes("alpha") == [ProcessId(7, 8)]
-    monkeypatch.setattr(cluster_record, "boot_id", lambda: "another")
-    assert cluster_record.read_processes("alpha") == []
+    records.write_processes("alpha", {ProcessId(7, 8)})
+    assert records.read_processes("alpha") == [ProcessId(7, 8)]
+    monkeypatch.setattr(records, "boot_id", lambda: "another")
+    assert records.read_processes("alpha") == []
 
 
 def test_the_state_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("ORCHESTRATOR_STATE_DIR")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
-    assert cluster_record.state_directory() == tmp_path / "xdg" / "orchestrator"
+    assert records.state_directory() == tmp_path / "xdg" / "orchestrator"
 
 
 def test_socket_paths_fit_for_any_name_and_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.getuid", lambda: 4_294_967_294)
     monkeypatch.setattr("tempfile.gettempdir", lambda: "/tmp")
-    directory = cluster_record.run_directory_of("a" * 40)
+    directory = records.run_directory_of("a" * 40)
     settings = settings_in(directory, [])
     for key in ("RAY_SERVE_HAPROXY_SOCKET_PATH", "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH"):
         path = Path(settings[key])
@@ -132,19 +132,19 @@ def settings_in(directory: Path, others: list[ClusterRecord]) -> dict[str, str]:
 
 
 def test_without_a_name_the_only_running_cluster_is_meant() -> None:
-    cluster_record.write(a_record("dead"))
-    cluster_record.write(a_record("alive", supervisor=running()))
-    assert cluster.select(None).name == "alive"
-    assert cluster.only_recorded() == "alive"
+    records.write(a_record("dead"))
+    records.write(a_record("alive", supervisor=running()))
+    assert local.select(None).name == "alive"
+    assert local.only_recorded() == "alive"
 
 
 def test_without_a_name_two_running_clusters_are_not_chosen_between() -> None:
     for name in ("one", "two"):
-        cluster_record.write(a_record(name, supervisor=running()))
+        records.write(a_record(name, supervisor=running()))
     with pytest.raises(ClusterError, match="choose one with --name: one, two"):
-        cluster.select(None)
+        local.select(None)
     with pytest.raises(ClusterError, match="choose with --name: one, two"):
-        cluster.only_recorded()
+        local.only_recorded()
 
 
 def test_a_run_directory_that_others_can_write_to_is_refused(
@@ -153,6 +153,6 @@ def test_a_run_directory_that_others_can_write_to_is_refused(
     directory = tmp_path / "shared" / "key"
     directory.parent.mkdir()
     directory.parent.chmod(0o777)
-    monkeypatch.setattr(cluster_record, "run_directory_of", lambda _: directory)
+    monkeypatch.setattr(records, "run_directory_of", lambda _: directory)
     with pytest.raises(ClusterError, match="can be written to by other users"):
-        cluster._make_run_directory("alpha")
+        local._make_run_directory("alpha")
