@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.lifecycle.async_request import shown_status
 from orchestrator.lifecycle.errors import (
@@ -32,6 +33,11 @@ RUN = "run"
 """Kind of the timeline of an asynchronous request that a dispatcher runs."""
 
 SUBMIT = "submit"
+
+STARTS_TOLD_S: Final = 2.0
+"""A queue tells of the starts of its replicas each second: what they served may be known before."""
+
+STARTS_PAUSE_S: Final = 0.1
 
 
 class _InStore:
@@ -197,7 +203,13 @@ async def _starts(
     waited = any(wait.cold or wait.reason == WaitReason.NO_REPLICA for wait in timeline.waits)
     if not timeline.environment or not (always or waited):
         return []
-    return await _starts_of(observatory, timeline.model, timeline.environment)
+    awaited = {wait.replica for wait in timeline.waits if wait.cold and wait.replica}
+    while True:
+        starts = await _starts_of(observatory, timeline.model, timeline.environment)
+        known = awaited <= {start.get("replica") for start in starts}
+        if known or time.time() > timeline.began + timeline.seconds + STARTS_TOLD_S:
+            return starts
+        await asyncio.sleep(STARTS_PAUSE_S)
 
 
 async def _starts_of(

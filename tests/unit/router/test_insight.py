@@ -445,7 +445,7 @@ def timeline(number: int, **fields: Any) -> Timeline:
         request_id=f"r{number}",
         span_id=f"{number:016x}",
         trace_id=f"{number:032x}",
-        began=time.time() - 1000 + number,
+        began=fields.pop("began", time.time() - 1000 + number),
         seconds=0.5,
         outcome=fields.pop("outcome", "answered"),
         status=fields.pop("status", 200),
@@ -538,6 +538,27 @@ async def test_the_timeline_of_a_request_that_has_ended(watched: Watched, store:
     assert found["state"] == "ended"
     assert "LOADING" in [bar["name"] for bar in found["bars"]]
     assert found["raw"]["timeline"]["request_id"] == "r7"
+
+
+async def test_a_start_that_is_told_only_after_the_request_has_ended_is_waited_for(
+    watched: Watched, store: Store
+):
+    wait = Wait("no_replica", 0.0, 0.4, "a" * 16, "r1", cold=True)
+    await store.timelines.add([timeline(7, began=time.time(), cold_start=True, waits=[wait])])
+    await watched.queue("echo", starts=[])
+    asked = asyncio.create_task(watched.get(f"{API}/requests/r7/timeline"))
+    looked = watched.hub.starts
+    seen = 0
+
+    async def starts(model: str, environment: str) -> list[dict[str, Any]]:
+        nonlocal seen
+        seen += 1
+        start = {"replica": "r1", "at": time.time(), "seconds": 0.4, "result": "ready"}
+        return [start] if seen > 2 else await looked(model, environment)
+
+    watched.hub.starts = starts  # type: ignore[method-assign]
+    assert "replica.start" in [bar["name"] for bar in (await asked)["bars"]]
+    assert seen == 3
 
 
 async def test_the_timeline_of_a_request_that_is_parked(watched: Watched):
