@@ -49,13 +49,12 @@ lint: $(DEV_STAMP) ## ruff, mypy and the import rules
 	$(VENV)/bin/lint-imports
 
 # One run a folder, so that the clusters of one are gone before the next starts its own.
-# Unit tests mostly wait for small servers, so several run at a time; those of the operations
-# page wait for a browser, and the file of those that share a cluster runs beside the other.
+# Unit tests mostly wait for small servers, so several run at a time.
 test: lint browser-tools ## lint, then every test
 	$(VENV)/bin/pytest --numprocesses 3 tests/unit
 	$(VENV)/bin/pytest tests/clients
 	$(VENV)/bin/pytest tests/integration
-	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile tests/console
+	$(VENV)/bin/pytest tests/console
 	$(VENV)/bin/pytest tests/chaos
 
 # Debian's own packages: `chromium` for the operations page, and promtool out of `prometheus`,

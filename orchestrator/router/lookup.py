@@ -206,8 +206,8 @@ async def _starts(
     awaited = {wait.replica for wait in timeline.waits if wait.cold and wait.replica}
     while True:
         starts = await _starts_of(observatory, timeline.model, timeline.environment)
-        known = awaited <= {start.get("replica") for start in starts}
-        if known or time.time() > timeline.began + timeline.seconds + STARTS_TOLD_S:
+        ended = {start.get("replica") for start in starts if start.get("result") != "starting"}
+        if awaited <= ended or time.time() > timeline.began + timeline.seconds + STARTS_TOLD_S:
             return starts
         await asyncio.sleep(STARTS_PAUSE_S)
 

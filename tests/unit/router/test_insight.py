@@ -553,8 +553,9 @@ async def test_a_start_that_is_told_only_after_the_request_has_ended_is_waited_f
     async def starts(model: str, environment: str) -> list[dict[str, Any]]:
         nonlocal seen
         seen += 1
-        start = {"replica": "r1", "at": time.time(), "seconds": 0.4, "result": "ready"}
-        return [start] if seen > 2 else await looked(model, environment)
+        result = "ready" if seen > 2 else "starting"
+        start = {"replica": "r1", "at": time.time(), "seconds": 0.4, "result": result}
+        return [start] if seen > 1 else await looked(model, environment)
 
     watched.hub.starts = starts  # type: ignore[method-assign]
     assert "replica.start" in [bar["name"] for bar in (await asked)["bars"]]
