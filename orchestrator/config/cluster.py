@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from orchestrator.config.section import Host, KeyPrefix, Name, SecretReference, Section
+from orchestrator.config.section import (
+    Host,
+    KeyPrefix,
+    LabelKey,
+    LabelSelector,
+    Name,
+    SecretReference,
+    Section,
+)
+from orchestrator.config.store_address import gcs_address
+
+NodeLabels = dict[LabelKey, LabelSelector]
+"""What a node's labels must be, each given as Ray's label selectors are."""
 
 Scope = Literal["inference", "manage"]
 
@@ -42,6 +54,45 @@ class Cluster(Section):
         ge=16,
         le=1_000_000,
         description="Client connections open at once; also bounds the requests that can wait.",
+    )
+    gcs_store: Annotated[str, AfterValidator(gcs_address)] | None = Field(
+        default=None,
+        description=(
+            "Redis or Valkey server in which Ray keeps its own tables, so that a cluster that "
+            "`orchestrator up` started outlives its control service: redis://host:6379, "
+            "rediss://host:6379, or ${NAME}, an environment variable that holds such an address, "
+            "as one with a password must be. null: they are in memory only."
+        ),
+    )
+
+
+class Placement(Section):
+    """Which nodes of a cluster of several run its parts, by the nodes' labels.
+
+    A part goes to nodes that have all labels named here; where none is named, to
+    any. A value is Ray's: `a`, `!a`, `in(a, b)`, `!in(a, b)`.
+    """
+
+    router: NodeLabels = Field(
+        default_factory=dict,
+        description="Labels of nodes for routers. A change replaces them one by one.",
+    )
+    dispatcher: NodeLabels = Field(
+        default_factory=dict,
+        description="Labels of nodes for dispatchers. A change replaces them one by one.",
+    )
+    queue: NodeLabels = Field(
+        default_factory=dict,
+        description=(
+            "Labels of nodes for the queues of all environments. A change moves each queue; "
+            "requests wait and run on meanwhile."
+        ),
+    )
+    observatory: NodeLabels = Field(
+        default_factory=dict,
+        description=(
+            "Labels of nodes for the observatory. A change restarts it, and counters with it."
+        ),
     )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path as FilePath
 
+    from orchestrator.config.cluster import NodeLabels
     from orchestrator.config.deployment import Deployment
     from orchestrator.config.environment import Autoscaling, Environment
     from orchestrator.config.schema import Config, Model
@@ -78,12 +79,12 @@ def compile_serve(
     """
     table = routing_table(config, env, results_folder=results_folder)
     return {
-        "proxy_location": "HeadOnly",
+        "proxy_location": "EveryNode",
         "http_options": {"host": config.cluster.host, "port": config.cluster.port},
         "applications": [
             _router(config, table),
             _dispatcher(config, table),
-            _observatory(),
+            _observatory(config),
             *_environments(config),
         ],
     }
@@ -111,6 +112,7 @@ def environment_settings(
         "resources": {
             "num_gpus": deployment.resources.num_gpus,
             "num_cpus": deployment.resources.num_cpus,
+            **deployment.resources.custom,
         },
         "predict_s": settings.timeouts.predict_seconds,
         "telemetry": telemetry_settings(telemetry),
@@ -171,7 +173,7 @@ def _router(config: Config, table: dict[str, Any]) -> dict[str, Any]:
                 "num_replicas": config.router.replicas,
                 "max_ongoing_requests": _UNLIMITED,
                 "max_queued_requests": -1,
-                "ray_actor_options": {"num_cpus": 0.1},
+                "ray_actor_options": _placed(0.1, config.placement.router),
                 "health_check_period_s": _HEALTH_PERIOD_S,
                 "graceful_shutdown_timeout_s": config.router.drain_seconds
                 + config.longest_request_seconds,
@@ -194,7 +196,7 @@ def _dispatcher(config: Config, table: dict[str, Any]) -> dict[str, Any]:
                 "name": "Dispatcher",
                 "num_replicas": config.dispatcher.replicas,
                 "max_ongoing_requests": _UNLIMITED,
-                "ray_actor_options": {"num_cpus": 0.1},
+                "ray_actor_options": _placed(0.1, config.placement.dispatcher),
                 "health_check_period_s": _HEALTH_PERIOD_S,
                 "graceful_shutdown_timeout_s": config.dispatcher.drain_seconds + _PUT_BACK_S,
                 "graceful_shutdown_wait_loop_s": _SHUTDOWN_POLL_S,
@@ -204,7 +206,7 @@ def _dispatcher(config: Config, table: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _observatory() -> dict[str, Any]:
+def _observatory(config: Config) -> dict[str, Any]:
     return {
         "name": "observatory",
         "route_prefix": None,
@@ -216,7 +218,7 @@ def _observatory() -> dict[str, Any]:
                 "name": "Observatory",
                 "num_replicas": 1,
                 "max_ongoing_requests": _UNLIMITED,
-                "ray_actor_options": {"num_cpus": 0},
+                "ray_actor_options": _placed(0, config.placement.observatory),
                 "health_check_period_s": _HEALTH_PERIOD_S,
                 "graceful_shutdown_timeout_s": _OBSERVATORY_SHUTDOWN_S,
                 "graceful_shutdown_wait_loop_s": _SHUTDOWN_POLL_S,
@@ -228,13 +230,15 @@ def _observatory() -> dict[str, Any]:
 def _environments(config: Config) -> Iterator[dict[str, Any]]:
     for name, model in config.models.items():
         for environment in model.environments:
-            yield _application(name, environment, model, config.telemetry)
+            yield _application(name, environment, model, config)
 
 
-def _application(name: str, environment: str, model: Model, telemetry: Telemetry) -> dict[str, Any]:
+def _application(name: str, environment: str, model: Model, config: Config) -> dict[str, Any]:
     application = application_name(name, environment)
     settings = model.environments[environment]
     deployment = model.deployments[settings.deployment]
+    telemetry = config.telemetry
+    queue_labels = config.placement.queue or _anywhere(deployment.resources.node_labels)
     return {
         "name": application,
         "route_prefix": None,
@@ -246,7 +250,7 @@ def _application(name: str, environment: str, model: Model, telemetry: Telemetry
                 "name": "Queue",
                 "num_replicas": 1,
                 "max_ongoing_requests": _UNLIMITED,
-                "ray_actor_options": {"num_cpus": 0},
+                "ray_actor_options": _placed(0, queue_labels),
                 "health_check_period_s": _HEALTH_PERIOD_S,
                 "graceful_shutdown_timeout_s": _QUEUE_SHUTDOWN_S,
                 "graceful_shutdown_wait_loop_s": _SHUTDOWN_POLL_S,
@@ -264,6 +268,30 @@ def _application(name: str, environment: str, model: Model, telemetry: Telemetry
             },
         ],
     }
+
+
+def _placed(num_cpus: float, labels: NodeLabels) -> dict[str, Any]:
+    """Actor options of a part of ours."""
+    options: dict[str, Any] = {"num_cpus": num_cpus}
+    if labels:
+        options["label_selector"] = _selectors(labels)
+    return options
+
+
+def _selectors(labels: NodeLabels) -> dict[str, str]:
+    """Without blanks, which Ray allows in `in(a, b)` and takes for a part of `b`."""
+    return {key: value.replace(" ", "") for key, value in labels.items()}
+
+
+def _anywhere(replica_labels: NodeLabels) -> NodeLabels:
+    """Labels of a queue that may be on any node, although its replicas may not.
+
+    Serve builds an application on the nodes that all its selectors name. Were the
+    replicas' the only one, an environment whose nodes are started on demand would
+    not be deployed before there is such a node; a selector of its own, that every
+    node meets, keeps the queue and the building off them.
+    """
+    return {"ray.io/node-id": "!none"} if replica_labels else {}
 
 
 def _autoscaling(settings: Environment, application: str) -> dict[str, Any]:
@@ -292,4 +320,8 @@ def _actor_options(deployment: Deployment) -> dict[str, Any]:
         options["memory"] = int(resources.memory_gigabytes * GIGABYTE)
     if resources.accelerator_type is not None:
         options["accelerator_type"] = resources.accelerator_type
+    if resources.custom:
+        options["resources"] = dict(resources.custom)
+    if resources.node_labels:
+        options["label_selector"] = _selectors(resources.node_labels)
     return options

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+import annotated_types
+from pydantic import AfterValidator, Field, JsonValue
 
+from orchestrator.config.cluster import NodeLabels
 from orchestrator.config.section import (
     ClassPath,
     NonEmpty,
+    ResourceName,
     Section,
     UrlPath,
     VariableName,
@@ -52,8 +55,31 @@ class CommandRunner(Section):
 Runner = Annotated[PythonRunner | CommandRunner, Field(discriminator="type")]
 
 
+Amount = Annotated[float, annotated_types.Ge(0.0001), annotated_types.Le(1_000_000_000)]
+"""Of a resource of a node; Ray counts in ten-thousandths."""
+
+_OWN_FIELDS = {
+    "CPU": "num_cpus",
+    "GPU": "num_gpus",
+    "memory": "memory_gigabytes",
+    "num_cpus": "num_cpus",
+    "num_gpus": "num_gpus",
+}
+_RESERVED = ("object_store_memory", "node:", "bundle_group", "accelerator_type:")
+
+
+def _custom_resource(name: str) -> str:
+    if name in _OWN_FIELDS:
+        raise ValueError(
+            f"must not be a custom resource: ask for it with resources.{_OWN_FIELDS[name]}"
+        )
+    if name.startswith(_RESERVED):
+        raise ValueError("must be a resource of your own: Ray gives this name to nodes itself")
+    return name
+
+
 class Resources(Section):
-    """What one replica occupies on its machine."""
+    """What one replica occupies on its machine, and which machines it may have."""
 
     num_cpus: float = Field(default=1, ge=0, description="CPUs; fractions are allowed.")
     num_gpus: float = Field(
@@ -69,6 +95,20 @@ class Resources(Section):
     accelerator_type: NonEmpty | None = Field(
         default=None,
         description='Kind of accelerator as Ray names it, such as "H100"; null: any.',
+    )
+    node_labels: NodeLabels = Field(
+        default_factory=dict,
+        description=(
+            "Labels that its node must have, with values in the syntax of Ray's label "
+            "selectors: a, !a, in(a, b), !in(a, b)."
+        ),
+    )
+    custom: dict[
+        Annotated[ResourceName, AfterValidator(_custom_resource)],
+        Amount,
+    ] = Field(
+        default_factory=dict,
+        description="Amounts of other resources that nodes were started with, by name.",
     )
 
 

@@ -134,7 +134,11 @@ def _got(finding: _Finding) -> str | None:
 
 
 def _may_be_secret(path: Path) -> bool:
-    if path in {("store",), ("results", "url")}:  # a password may stand in a URL
+    if path in {
+        ("store",),
+        ("cluster", "gcs_store"),
+        ("results", "url"),
+    }:  # a password may stand in a URL
         return True
     if path[:2] == ("auth", "keys"):
         return path[3:4] not in {("scopes",), ("models",), ("environments",)}

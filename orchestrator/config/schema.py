@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from orchestrator.config.asynchronous import Dispatcher, Results, Webhooks
-from orchestrator.config.cluster import Auth, Cluster, Router
+from orchestrator.config.cluster import Auth, Cluster, Placement, Router
 from orchestrator.config.deployment import Deployment
 from orchestrator.config.environment import Environment
 from orchestrator.config.section import Name, NonEmpty, Section
@@ -40,6 +40,9 @@ class Config(Section):
     """A cluster, as one YAML file declares it."""
 
     cluster: Cluster = Field(description="Where the cluster listens and what it offers.")
+    placement: Placement = Field(
+        default_factory=Placement, description="Which nodes run the parts of the cluster."
+    )
     router: Router = Field(default_factory=Router, description="The front door.")
     auth: Auth = Field(default_factory=Auth, description="Who may call.")
     store: StoreAddress = Field(

@@ -23,6 +23,12 @@ CLASS_PATTERN: Final = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
 URL_PATH_PATTERN: Final = r"^/[^\s?#]*$"
 HOST_PATTERN: Final = r"^[A-Za-z0-9.:_-]+$"
 
+# What Ray accepts as labels of nodes and as selectors of them (Kubernetes' syntax).
+_LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+LABEL_KEY_PATTERN: Final = rf"^({_LABEL}(\.{_LABEL})*/)?{_LABEL}$"
+LABEL_SELECTOR_PATTERN: Final = rf"^(!?{_LABEL}|!?in\({_LABEL}(, ?{_LABEL})*\)|)$"
+RESOURCE_NAME_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_.:/-]{0,99}$"
+
 PATTERN_RULES: Final[dict[str, str]] = {
     NAME_PATTERN: (
         "must be 1 to 40 lower-case letters, digits and hyphens, "
@@ -43,6 +49,19 @@ PATTERN_RULES: Final[dict[str, str]] = {
     ),
     URL_PATH_PATTERN: 'must be a URL path that begins with "/"',
     HOST_PATTERN: "must be an IP address or a host name",
+    LABEL_KEY_PATTERN: (
+        "must be the name of a node's label: 1 to 63 letters, digits, hyphens, underscores and "
+        'dots, with a letter or a digit at both ends; before it may stand a domain and "/", as in '
+        '"ray.io/accelerator-type"'
+    ),
+    LABEL_SELECTOR_PATTERN: (
+        'must be a value of the label, as in "spot"; "!spot" for any other; "in(a, b)" for one '
+        'of several; or "!in(a, b)" for none of them'
+    ),
+    RESOURCE_NAME_PATTERN: (
+        "must be the name of a resource that nodes are started with: up to 100 letters, digits "
+        'and "_.:/-", beginning with a letter or an underscore'
+    ),
 }
 """What each pattern asks for, in words, for error messages."""
 
@@ -53,6 +72,9 @@ SecretReference = Annotated[str, StringConstraints(pattern=REFERENCE_PATTERN)]
 ClassPath = Annotated[str, StringConstraints(pattern=CLASS_PATTERN)]
 UrlPath = Annotated[str, StringConstraints(pattern=URL_PATH_PATTERN)]
 Host = Annotated[str, StringConstraints(pattern=HOST_PATTERN)]
+LabelKey = Annotated[str, StringConstraints(pattern=LABEL_KEY_PATTERN)]
+LabelSelector = Annotated[str, StringConstraints(pattern=LABEL_SELECTOR_PATTERN)]
+ResourceName = Annotated[str, StringConstraints(pattern=RESOURCE_NAME_PATTERN)]
 NonEmpty = Annotated[str, StringConstraints(min_length=1)]
 
 

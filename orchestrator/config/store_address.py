@@ -53,6 +53,39 @@ def store_address(value: str) -> str:
     return value
 
 
+def gcs_address(value: str) -> str:
+    """`value`, if it can stand under `cluster.gcs_store`.
+
+    Raises:
+        ValueError: it cannot; the message is a rule and does not contain the value.
+    """
+    if _REFERENCE.fullmatch(value):
+        return value
+    if has_password(value):
+        raise ValueError(_REFERENCE_RULE)
+    problem = wrong_with_gcs(value)
+    if problem is not None:
+        raise ValueError(f"must be ${{NAME}} or an address: {problem}")
+    return value
+
+
+def wrong_with_gcs(address: str) -> str | None:
+    """What would be right instead of the address of Ray's own store; None: it is right."""
+    examples = "redis://host:6379 or rediss://host:6379"
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return f"it is no URL; right are {examples}"
+    if parts.scheme not in ("redis", "rediss"):
+        return f"it must begin with redis:// or rediss://: {examples}"
+    if not parts.hostname or not port or "," in parts.netloc:
+        return f"it must name one host and its port: {examples}"
+    if parts.path or parts.query or parts.fragment:
+        return f"it must end with the port, as Ray uses no other database than 0: {examples}"
+    return None
+
+
 def variable_of(store: str) -> str | None:
     """The environment variable that a reference names; None: it is no reference."""
     found = _REFERENCE.fullmatch(store)

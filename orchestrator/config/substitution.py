@@ -2,7 +2,7 @@
 
 The config keeps the references. API keys are resolved when the config is
 compiled, environment variables of a model in the replica's own process, and the
-store's address in the processes that connect to it.
+addresses of stores in the processes that connect to them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.config.problems import Path, Problem, shown
-from orchestrator.config.store_address import variable_of, wrong_with
+from orchestrator.config.store_address import variable_of, wrong_with, wrong_with_gcs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from orchestrator.config.document import Document
 
@@ -22,6 +22,11 @@ _REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _OPENING: Final = "${"
 _SHORTEST_SECRET: Final = 16
 _BLANK: Final = re.compile(r"\s")
+_STORES: Final[dict[Path, Callable[[str], str | None]]] = {
+    ("store",): wrong_with,
+    ("cluster", "gcs_store"): wrong_with_gcs,
+}
+"""Fields that hold the address of a store, and what may be wrong with each."""
 
 
 def secret_of(reference: str, env: Mapping[str, str]) -> str:
@@ -52,13 +57,14 @@ def check(document: Document, env: Mapping[str, str]) -> Iterator[Problem]:
             yield from _check_secret(document, path, text, env)
         elif _is_environment_variable(path):
             yield from _check_variable(document, path, text, env)
-        elif path == ("store",):
+        elif path in _STORES:
             yield from _check_store(document, path, text, env)
         else:
             yield document.problem(
                 path,
-                "${...} is replaced only in auth.keys.<prefix>.secret, in store and in a "
-                "deployment's environment_variables; write the value itself",
+                "${...} is replaced only in auth.keys.<prefix>.secret, in store, in "
+                "cluster.gcs_store and in a deployment's environment_variables; write the "
+                "value itself",
                 shown(text),
             )
 
@@ -93,7 +99,7 @@ def _check_store(
     if name not in env:
         yield document.problem(path, _not_set(name))
         return
-    problem = wrong_with(env[name])
+    problem = _STORES[path](env[name])
     if problem is not None:
         rule = f"environment variable {name} must hold the address of a store: {problem}"
         yield document.problem(path, rule)

@@ -12,6 +12,8 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Unconnected
 
+from orchestrator.lost_links import KEEP_ALIVE
+
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
 
@@ -24,6 +26,12 @@ _QUERY: Final = frozenset(
     {"db", "username", "password", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"}
 )
 _SENTINEL_PORT: Final = 26379
+
+# A server that vanished is noticed by idle connections too, such as those that hear news.
+_KEPT_ALIVE: Final[dict[str, Any]] = {
+    "socket_keepalive": True,
+    "socket_keepalive_options": KEEP_ALIVE,
+}
 
 _RULE: Final = (
     "the store's address must be redis://, rediss://, unix:// or redis+sentinel://, "
@@ -46,6 +54,8 @@ def client_of(url: str) -> Redis:
         raise ValueError(_RULE) from None
     if not parse_qs(parts.query).keys() <= _QUERY:
         raise ValueError(_RULE)
+    if parts.scheme != "unix":
+        place |= _KEPT_ALIVE
     return Redis.from_pool(
         BlockingConnectionPool(
             max_connections=_CONNECTIONS, timeout=CONNECT_S, **place, **_bounds()
@@ -85,8 +95,9 @@ def _master(parts: SplitResult) -> Redis:
         raise ValueError
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
         [_host_and_port(place) for place in places.split(",")],
-        sentinel_kwargs=_bounds(),
+        sentinel_kwargs=_bounds() | _KEPT_ALIVE,
         **_bounds(),
+        **_KEPT_ALIVE,
         username=unquote(username) or None,
         password=unquote(password) or None,
         db=int(database or 0),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orchestrator.config import ConfigError, Problem, load_text
 
-ENV = {"SECRET": "0123456789abcdef", "STORE": "redis://store:6379"}
+ENV = {"SECRET": "0123456789abcdef", "STORE": "redis://store:6379", "GCS": "redis://gcs:6379"}
 POLICIES: list[Any] = [
     "concurrency",
     {"name": "panic", "stable_window": 30, "activation_scale": 2},
@@ -20,7 +20,8 @@ POLICIES: list[Any] = [
     },
 ]
 FULL: dict[str, Any] = {
-    "cluster": {"name": "any", "host": "127.0.0.1", "gpus": 2},
+    "cluster": {"name": "any", "host": "127.0.0.1", "gpus": 2, "gcs_store": "${GCS}"},
+    "placement": {"router": {"pool": "a"}, "queue": {"zone": "in(a, b)"}},
     "router": {"replicas": 1},
     "store": "${STORE}",
     "dispatcher": {"replicas": 1},
@@ -35,7 +36,11 @@ FULL: dict[str, Any] = {
             "deployments": {
                 "python": {
                     "runner": {"type": "python", "class": "a.b:C", "arguments": {"x": [1]}},
-                    "resources": {"num_gpus": 1},
+                    "resources": {
+                        "num_gpus": 1,
+                        "node_labels": {"disk": "!hdd"},
+                        "custom": {"licence": 1},
+                    },
                     "environment_variables": {"A": "b"},
                 },
                 "command": {

@@ -6,6 +6,7 @@ from unittest.mock import ANY
 
 import msgspec
 import pytest
+from ray.serve._private.application_state import _get_shared_build_app_label_selector
 from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import (
     DeploymentSchema,
@@ -23,9 +24,10 @@ from replicas.spec import ReplicaSpec
 
 SECRET = "0123456789abcdef"
 STORE = "redis://user:s3cret@store:6379/0"
-ENV = {"APP_SECRET": SECRET, "TOKEN": "t0p-secret-token", "STORE_URL": STORE}
+GCS = "redis://:gcs-s3cret@store:6380"
+ENV = {"APP_SECRET": SECRET, "TOKEN": "t0p-secret-token", "STORE_URL": STORE, "GCS_STORE": GCS}
 FULL = """\
-cluster: {name: full, host: 0.0.0.0, port: 9000}
+cluster: {name: full, host: 0.0.0.0, port: 9000, gcs_store: "${GCS_STORE}"}
 router: {replicas: 2, max_body_megabytes: 1.5, drain_seconds: 3}
 auth:
   enabled: true
@@ -66,6 +68,13 @@ TELEMETRY = {
 }
 
 
+PLACED = FULL.replace(
+    "accelerator_type: H100",
+    "accelerator_type: H100, node_labels: {disk: 'in(nvme, ssd)'}, "
+    "custom: {licence: 1, slice: 0.5}",
+)
+
+
 @pytest.fixture
 def compiled(loaded):
     return compile_serve(loaded(FULL, ENV), ENV)
@@ -73,6 +82,15 @@ def compiled(loaded):
 
 def application(compiled: dict[str, Any], name: str) -> dict[str, Any]:
     return next(each for each in compiled["applications"] if each["name"] == name)
+
+
+def part_options(compiled: dict[str, Any]) -> dict[str, Any]:
+    """Actor options by the names of deployments, those of environments of the first one."""
+    found: dict[str, Any] = {}
+    for each in compiled["applications"]:
+        for deployment in each["deployments"]:
+            found.setdefault(deployment["name"], deployment["ray_actor_options"])
+    return found
 
 
 def table(compiled: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +122,7 @@ def test_result_is_plain_json(compiled):
 
 def test_listener_and_applications(compiled):
     assert compiled["http_options"] == {"host": "0.0.0.0", "port": 9000}
-    assert compiled["proxy_location"] == "HeadOnly"
+    assert compiled["proxy_location"] == "EveryNode"
     assert [(app["name"], app["route_prefix"]) for app in compiled["applications"]] == [
         ("router", "/"),
         ("dispatcher", None),
@@ -342,6 +360,58 @@ def test_replica_gets_its_resources_and_time_to_drain(compiled):
     assert "initial_replicas" not in replica["autoscaling_config"]
 
 
+def test_parts_of_the_cluster_run_on_any_node(compiled):
+    for name, options in part_options(compiled).items():
+        assert "label_selector" not in options, name
+        assert "resources" not in options, name
+
+
+@pytest.mark.parametrize(
+    ("part", "at"),
+    [
+        ("router", {"Router"}),
+        ("dispatcher", {"Dispatcher"}),
+        ("queue", {"Queue"}),
+        ("observatory", {"Observatory"}),
+    ],
+)
+def test_a_part_of_the_cluster_is_placed_by_labels(loaded, compiled, part, at):
+    labels = {"pool": "control", "ray.io/market-type": "!spot"}
+    text = f"placement: {{{part}: {json.dumps(labels)}}}\n{FULL}"
+    changed = compile_serve(loaded(text, ENV), ENV)
+    ServeDeploySchema.model_validate(changed)
+    options, unplaced = part_options(changed), part_options(compiled)
+    assert {name for name in options if options[name] != unplaced[name]} == at
+    for name in at:
+        assert options[name] == unplaced[name] | {"label_selector": labels}
+
+
+def test_replicas_are_placed_by_labels_and_resources(loaded, compiled):
+    changed = compile_serve(loaded(PLACED, ENV), ENV)
+    ServeDeploySchema.model_validate(changed)
+    assert part_options(changed)["Replica"] == part_options(compiled)["Replica"] | {
+        "label_selector": {"disk": "in(nvme, ssd)"},
+        "resources": {"licence": 1, "slice": 0.5},
+    }
+
+
+def test_operators_are_told_of_what_a_replica_waits_for(loaded):
+    changed = compile_serve(loaded(PLACED, ENV), ENV)
+    settings = application(changed, "llm.production")["deployments"][0]["user_config"]
+    assert settings["resources"] == {"num_gpus": 1, "num_cpus": 2, "licence": 1, "slice": 0.5}
+
+
+def test_an_environment_is_built_where_its_queue_may_be_and_not_where_its_replicas_are(loaded):
+    """Its replicas' nodes may be started on demand, and so not be there yet."""
+    changed = compile_serve(loaded(PLACED, ENV), ENV)
+    app = ServeApplicationSchema.model_validate(application(changed, "llm.production"))
+    assert _get_shared_build_app_label_selector(app) is None
+    queue = part_options(changed)["Queue"]
+    assert queue["label_selector"] == {"ray.io/node-id": "!none"}
+    placed = compile_serve(loaded(f"placement: {{queue: {{pool: a}}}}\n{PLACED}", ENV), ENV)
+    assert part_options(placed)["Queue"]["label_selector"] == {"pool": "a"}
+
+
 def test_no_secret_gets_into_the_result(compiled):
     text = json.dumps(compiled)
     assert not any(secret in text for secret in ENV.values())
@@ -412,6 +482,9 @@ def test_limits_and_autoscaling_change_without_a_restart(loaded, compiled, old, 
     [
         ("/generate", "/v2/generate"),
         ("num_cpus: 2", "num_cpus: 3"),
+        ("num_cpus: 2", "num_cpus: 2, node_labels: {disk: nvme}"),
+        ("num_cpus: 2", "num_cpus: 2, custom: {licence: 1}"),
+        ("cluster:", "placement: {queue: {pool: control}}\ncluster:"),
         ('TOKEN: "${TOKEN}"', 'TOKEN: "other"'),
         ("concurrency: 8", "concurrency: 9"),
     ],

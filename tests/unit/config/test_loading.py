@@ -327,3 +327,16 @@ def test_place_that_no_result_can_be_read_from(refused, small, url, rule):
 @pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/a/b", "file:///srv/results", "gs://b"])
 def test_place_for_results(loaded, small, url):
     assert loaded(f'results: {{url: "{url}"}}\n{small}').results.url == url
+
+
+def test_the_address_of_ray_s_own_store_is_checked_where_it_stands(refused, loaded, small):
+    text = small.replace("name: small", 'name: small\n  gcs_store: "${GCS}"')
+    [unset] = refused(text)
+    assert unset.path == "cluster.gcs_store"
+    assert unset.rule.startswith("environment variable GCS is not set")
+    [wrong] = refused(text, {"GCS": "redis://:s3cret@host"})
+    assert "GCS must hold the address of a store: it must name one host and its port" in wrong.rule
+    assert "s3cret" not in str(wrong)
+    assert loaded(text, {"GCS": "redis://:s3cret@host:6379"}).cluster.gcs_store == "${GCS}"
+    [in_the_file] = refused(text.replace("${GCS}", "redis://:s3cret@host:6379"))
+    assert "s3cret" not in str(in_the_file)

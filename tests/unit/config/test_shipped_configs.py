@@ -16,7 +16,9 @@ FILES = sorted(set(CONFIGS.glob("**/*.yaml")) - set(CONFIGS.glob("experiments/**
 def variables(path: Path) -> dict[str, str]:
     """A value for each variable that a file refers to."""
     names = re.findall(r"\$\{(\w+)\}", path.read_text(encoding="utf-8"))
-    return dict.fromkeys(names, "0123456789abcdef") | {"STORE_URL": "rediss://:s3cret@store"}
+    return dict.fromkeys(names, "0123456789abcdef") | dict.fromkeys(
+        ("STORE_URL", "ORCHESTRATOR_STORE_URL"), "rediss://:s3cret@store"
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

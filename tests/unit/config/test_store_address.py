@@ -70,3 +70,31 @@ def test_processes_are_handed_a_reference_and_find_the_address_themselves():
     assert address.resolved("redis://host", {}) == "redis://host"
     with pytest.raises(KeyError):
         address.resolved("${A}", {})
+
+
+@pytest.mark.parametrize(
+    "value", ["${GCS}", "redis://host:6379", "rediss://me@host:6380", "redis://[fd00::1]:6379"]
+)
+def test_where_ray_may_keep_its_tables(value):
+    assert address.gcs_address(value) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "what_would_be_right"),
+    [
+        ("embedded", "it must begin with redis:// or rediss://"),
+        ("host:6379", "it must begin with redis:// or rediss://"),
+        ("unix:///run/redis.sock", "it must begin with redis:// or rediss://"),
+        ("redis+sentinel://h:26379/master", "it must begin with redis:// or rediss://"),
+        ("redis://host", "it must name one host and its port"),
+        ("redis://h1:1,h2:2", "it is no URL"),
+        ("redis://host:port", "it is no URL"),
+        ("redis://host:6379/1", "Ray uses no other database than 0"),
+        ("redis://:s3cret@host:6379", "so that the password is not in the file"),
+    ],
+)
+def test_where_ray_may_not_keep_its_tables(value, what_would_be_right):
+    with pytest.raises(ValueError, match="must") as caught:
+        address.gcs_address(value)
+    assert what_would_be_right in str(caught.value)
+    assert "s3cret" not in str(caught.value)

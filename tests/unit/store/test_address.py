@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.lost_links import KEEP_ALIVE
 from orchestrator.store import Store
 from orchestrator.store.address import client_of
 
@@ -64,3 +65,23 @@ def test_no_address_takes_the_bounds_away():
         known = client_of(url).connection_pool.connection_kwargs
         assert known["socket_connect_timeout"] == 1.0
         assert known["socket_timeout"] == 5.0
+
+
+def test_a_server_that_vanishes_is_noticed_on_idle_connections():
+    def options(pool: Any) -> dict[str, Any]:
+        known: dict[str, Any] = pool.connection_kwargs
+        return {name: known.get(name) for name in ("socket_keepalive", "socket_keepalive_options")}
+
+    watched = {"socket_keepalive": True, "socket_keepalive_options": KEEP_ALIVE}
+    for url in ("redis://h", "rediss://h"):
+        assert options(client_of(url).connection_pool) == watched
+    pool: Any = client_of("redis+sentinel://h1,h2/main").connection_pool
+    assert options(pool) == watched
+    for sentinel in pool.sentinel_manager.sentinels:
+        assert options(sentinel.connection_pool) == watched
+
+
+def test_a_socket_file_takes_no_settings_of_tcp():
+    known = client_of("unix:///run/store.sock").connection_pool.connection_kwargs
+
+    assert not [name for name in known if "keepalive" in name]
