@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 class ServeCalls:
-    """The way to one deployment, by its name; used on one event loop."""
+    """The way to one deployment, by its name; used on one event loop.
+
+    A deployment that is one replica may be on a machine that vanished: until Ray has
+    noticed, which `RAY_health_check_*` bound, each call gives up in its time; then the
+    handle hears of the replica that took its place.
+    """
 
     def __init__(
         self, deployment: str, application: str, called: str, unavailable: type[Exception]
@@ -36,6 +41,7 @@ class ServeCalls:
     async def __call__(self, method: str, timeout_s: float, *arguments: object) -> Any:
         """What the method returns; raises `unavailable` where that is not known in time."""
         # Ray is imported where it is used: what talks through this is tested without it.
+        from grpc.aio import AioRpcError  # noqa: PLC0415
         from ray.exceptions import RayError  # noqa: PLC0415
         from ray.serve.exceptions import RayServeException  # noqa: PLC0415
 
@@ -49,13 +55,14 @@ class ServeCalls:
                 response.cancel()
             message = f"{self._called}: no answer to {method} in {timeout_s:g} s"
             raise self._unavailable(message) from None
-        except (RayError, RayServeException, KeyError) as error:
-            # KeyError: the application is not deployed (yet), or no more.
+        except (RayError, RayServeException, AioRpcError) as error:
             raise self._unavailable(f"{self._called}: {error}") from error
 
     def _connected(self) -> DeploymentHandle[Any]:
         if self._handle is None:
             from ray import serve  # noqa: PLC0415
 
-            self._handle = serve.get_deployment_handle(*self._names)
+            # To look whether it exists, Serve would ask its controller and block this loop
+            # meanwhile, for as long as that may be away.
+            self._handle = serve.get_deployment_handle(*self._names, _check_exists=False)
         return self._handle

@@ -4,6 +4,9 @@
     GET  /health    200 while the model says that it is well
     anything else   the model's own ASGI application `app`, if it has one
 
+On an address that other machines can reach, all of it is for the routers and
+dispatchers of the cluster alone (see `orchestrator.cluster_secret`).
+
 Raw, because the wrapping of a request into objects and tasks would cost more
 than all the rest of the path: a request here is one coroutine.
 """
@@ -17,11 +20,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.responses import Response
 
+from orchestrator.cluster_secret import HEADER
 from replicas import context
 from replicas.answers import decode, encode, error_body
 from replicas.children import KEPT_LINES
@@ -30,12 +34,17 @@ from replicas.errors import InvalidInput
 from replicas.predictions import Predictions, note_error, note_gone
 from replicas.streams import EVENT_STREAM, GeneratorChunks, Send, send_stream
 
+if TYPE_CHECKING:
+    from orchestrator.cluster_secret import ClusterSecret
+
 logger = logging.getLogger("ray.serve")
 
 Scope = MutableMapping[str, Any]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 CAPACITY = (b"x-orchestrator-reject", b"capacity")
+STRANGER = (b"x-orchestrator-reject", b"stranger")
+STRANGER_MESSAGE = "only routers and dispatchers of this cluster are answered here"
 _JSON = (b"content-type", b"application/json")
 _PLAIN = frozenset({dict, list, str, int, float, bool, type(None)})
 
@@ -59,13 +68,21 @@ class ModelApp:
         lifespan_failure: what that said when its start-up failed, line by line.
     """
 
-    def __init__(self, model: Any, *, slots: int, predictions: Predictions | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        slots: int,
+        predictions: Predictions | None = None,
+        secret: ClusterSecret | None = None,
+    ) -> None:
         """A model that is loaded.
 
         Args:
             model: it.
             slots: how many requests it runs at once.
             predictions: make its spans; None: traces go nowhere.
+            secret: who does not send it gets 403; None: everybody is answered.
         """
         self.in_flight = 0
         self.slots = slots
@@ -73,6 +90,7 @@ class ModelApp:
         self.routes: AsgiApp | None = getattr(model, "app", None)
         self._model = model
         self._predictions = predictions
+        self._secret = secret
         self._call = model.predict
         self._kind = _kind_of(model.predict)
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix="predict")
@@ -84,6 +102,10 @@ class ModelApp:
         if scope["type"] != "http":
             if self.routes is not None and scope["type"] == "lifespan":
                 await self._lifespan(self.routes, scope, receive, send)
+            return
+        if self._secret is not None and not _knows(self._secret, scope):
+            headers = [STRANGER, (b"connection", b"close")]
+            await _refuse(scope, send, 403, STRANGER_MESSAGE, "unauthorized", headers=headers)
             return
         path = scope["path"]
         if path == "/health":
@@ -280,6 +302,15 @@ async def _relay(
         if media_type.startswith(EVENT_STREAM) and not complete:
             await send({"type": "http.response.body", "body": event, "more_body": True})
         logger.exception("the model raised after it had begun to answer")
+
+
+def _knows(secret: ClusterSecret, scope: Scope) -> bool:
+    """Whether the caller sends the secret, which then goes no further."""
+    given = [value for name, value in scope["headers"] if name == HEADER]
+    if len(given) != 1 or not secret.accepts(given[0]):
+        return False
+    scope["headers"] = [header for header in scope["headers"] if header[0] != HEADER]
+    return True
 
 
 def _kind_of(predict: Callable[..., Any]) -> _Kind:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from replicas.capture import CHILD_LOGGER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 # Below Serve's logger: what is said here lands in the replica's own log file.
 logger = logging.getLogger(CHILD_LOGGER)
@@ -89,21 +89,34 @@ class Child:
         environment: Mapping[str, str],
         directory: str | None = None,
         heard: Callable[[str], None] | None = None,
+        inherited: Sequence[int] = (),
+        scratch: Path | None = None,
     ) -> Child:
-        """Starts `command` with exactly `environment`, in `directory`; `heard` gets its lines.
+        """Starts `command` with exactly `environment`.
+
+        Args:
+            command: program and arguments.
+            environment: all variables that it gets.
+            directory: where it runs.
+            heard: gets its lines.
+            inherited: file descriptors that it gets, under the same numbers.
+            scratch: a folder of files and sockets, which is removed when it has ended.
 
         Raises:
             OSError: the directory is missing, or no process can be had. A command
                 that cannot be executed shows as exit status 127.
         """
         guardian = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(_GUARDIAN), str(os.getpid()), *command),
+            *(sys.executable, "-I", "-S", str(_GUARDIAN), str(os.getpid())),
+            *(() if scratch is None else ("--remove", str(scratch))),
+            *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env=dict(environment),
             cwd=directory,
             start_new_session=True,
+            pass_fds=inherited,
         )
         return cls(guardian, heard)
 

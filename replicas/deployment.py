@@ -12,6 +12,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cluster_secret import FILE_VARIABLE, ClusterSecret, SecretError, is_guarded
 from orchestrator.lifecycle.replica import Stage
 from replicas import place
 from replicas.errors import ReplicaError, StartFailed, Unhealthy
@@ -23,7 +24,7 @@ from replicas.spec import CommandRunnerSpec, ReplicaSpec
 from replicas.telling import Telling
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Coroutine
 
     from orchestrator.observatory.protocol import Hub
     from orchestrator.queues.reports import Reporter
@@ -50,6 +51,7 @@ class Replica:
     _reports: StageReports | None = None
     _telling: Telling | None = None
     _runner: Runner | None = None
+    _secret: ClusterSecret | None = None
     _starting: asyncio.Task[None] | None = None
     _watching: asyncio.Task[None] | None = None
     _closing: asyncio.Task[None] | None = None
@@ -157,19 +159,25 @@ class Replica:
 
     def _make_runner(self, telling: Telling) -> Runner:
         spec = self._spec.runner
+        host = place.node_ip()
+        self._secret = secret = _secret_for(host)
+        if secret is not None:
+            secret.watch()
         variables = self._spec.resolve_environment(os.environ)
         if isinstance(spec, CommandRunnerSpec):
             # With what Ray has set in ours: the devices that it assigned.
-            environment: Mapping[str, str] = {**os.environ, **variables}
+            environment = {**os.environ, **variables}
+            environment.pop(FILE_VARIABLE, None)  # no business of a model server's
             return CommandRunner(
-                spec, environment=environment, host=place.node_ip(), heard=telling.heard
+                spec, environment=environment, host=host, heard=telling.heard, secret=secret
             )
         os.environ.update(variables)  # this process is the model's alone
         return PythonRunner(
             spec,
             slots=self._spec.slots,
-            host=place.node_ip(),
+            host=host,
             predictions=telling.predictions,
+            secret=secret,
         )
 
     async def _give_up(self, reports: StageReports, failure: StartFailed) -> None:
@@ -224,6 +232,8 @@ class Replica:
         if reports.stage is not Stage.FAILED:
             reports.enter(Stage.STOPPED)
             await reports.send()
+        if self._secret is not None:
+            self._secret.close()
         if self._telling is not None:
             await self._telling.close()
 
@@ -246,6 +256,27 @@ class Replica:
             await asyncio.sleep(DRAIN_POLL_SECONDS)
         logger.warning("still busy after %g s of draining", self._spec.drain_timeout_seconds)
         return 0.0
+
+
+def _secret_for(host: str) -> ClusterSecret | None:
+    """What callers of a replica on this address must send; None: nothing.
+
+    Raises:
+        StartFailed: other machines can reach it, and there is no secret to tell them by.
+    """
+    if not is_guarded(host):
+        return None
+    try:
+        secret = ClusterSecret.from_environment()
+    except SecretError as error:
+        raise StartFailed(f"the cluster's secret: {error}") from error
+    if secret is None:
+        raise StartFailed(
+            f"other machines can reach this node ({host}), and the cluster has no secret to tell "
+            f"its own requests from others: set {FILE_VARIABLE} on every node to the path of a "
+            "file with one secret a line, the same on all"
+        )
+    return secret
 
 
 async def _cancel(task: asyncio.Task[None] | None) -> None:

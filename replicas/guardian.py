@@ -1,6 +1,6 @@
 """Runs one command and sees to it that nothing of it outlives the replica.
 
-    python -I -S guardian.py <pid of the replica> <command> [argument ...]
+    python -I -S guardian.py <pid of the replica> [--remove <folder>] <command> [argument ...]
 
 A replica does not fork its model server itself but starts this small process,
 for two reasons. A replica is full of threads, where code between fork and exec
@@ -14,6 +14,7 @@ the replica by the moment that it needs.
   died, every descendant is killed.
 * When the command ends, what it left running is killed, and this process ends
   with the command's exit status (128 + n when signal n ended it).
+* The folder, with nothing but files and sockets in it, is removed at the end.
 * SIGTERM is passed on to the command; SIGUSR1 kills everything at once.
 * The command itself dies with this process (PR_SET_PDEATHSIG).
 
@@ -149,11 +150,25 @@ def _supervise(parent: int, command: list[str]) -> int:
             os.kill(child, signal.SIGTERM)
 
 
+def _remove(folder: Path) -> None:
+    try:
+        for entry in list(folder.iterdir()):
+            entry.unlink()
+        folder.rmdir()
+    except OSError as error:
+        os.write(2, f"{folder} could not be removed: {error.strerror}\n".encode())
+
+
 def main() -> int:
     """Entry point; the exit status to leave with."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
+    folder = None
+    if command[0] == "--remove":
+        folder, command = Path(command[1]), command[2:]
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     status = _supervise(parent, command)
+    if folder is not None:
+        _remove(folder)
     if not _PROC.is_dir():  # descendants cannot be listed; they share our process group
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         os.killpg(0, signal.SIGTERM)

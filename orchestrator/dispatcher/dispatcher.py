@@ -7,6 +7,7 @@ import os
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator.cluster_secret import ClusterSecret
 from orchestrator.dispatcher.base import Base
 from orchestrator.dispatcher.lane import Lane
 from orchestrator.dispatcher.lane_settings import LaneSettings
@@ -44,13 +45,17 @@ class Dispatcher:
 
         Args:
             make_permits: makes the permit client of an environment.
-            env: where the store's address is found if the table refers to it.
+            env: where the store's address is found if the table refers to it, and the
+                cluster's secret.
             telling: what tells of all that it does; None: nothing does.
+
+        Raises:
+            SecretError: a file of secrets is named, but not a good one.
         """
         self._telling = telling or Telling()
         self._make_permits = make_permits
         self._env = env
-        self._pool = UpstreamPool()
+        self._pool = UpstreamPool(ClusterSecret.from_environment(env))
         self._base: Base | None = None
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._retiring: dict[asyncio.Task[None], list[Lane]] = {}

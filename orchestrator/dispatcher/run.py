@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from orchestrator.lifecycle.async_request import ErrorCode, error_of_status
+from orchestrator.router.connection import BodyCut, ConnectionFailed
 from orchestrator.router.headers import REJECT
-from orchestrator.router.upstream import BodyCut, ConnectionFailed
 
 if TYPE_CHECKING:
     from orchestrator.dispatcher.trails import Trail
-    from orchestrator.router.upstream import Connection, UpstreamPool
+    from orchestrator.router.connection import Connection
+    from orchestrator.router.upstream import UpstreamPool
     from orchestrator.store.records import Claim
 
 CONNECT_S: Final = 5.0
@@ -130,7 +131,7 @@ async def _exchange(
     trail: Trail,
 ) -> Outcome:
     body = trail.claim.input
-    head = _head(connection.host, path, limits.run_s, trail)
+    head = _head(connection, path, limits.run_s, trail)
     try:
         connection.send(head, (body,), len(body), head_only=False)
         await connection.head_received()
@@ -190,7 +191,7 @@ async def _sentence(connection: Connection) -> str:
     return sentence
 
 
-def _head(host: bytes, path: str, left_s: float, trail: Trail) -> bytes:
+def _head(connection: Connection, path: str, left_s: float, trail: Trail) -> bytes:
     identity = trail.claim.request_id
     lines = (
         f"POST {path} HTTP/1.1\r\n"
@@ -200,4 +201,9 @@ def _head(host: bytes, path: str, left_s: float, trail: Trail) -> bytes:
         f"request-timeout-ms: {max(1, int(left_s * 1000))}\r\n"
         f"content-length: {len(trail.claim.input)}\r\n"
     )
-    return b"%b%bhost: %b\r\n\r\n" % (lines.encode("latin-1", "replace"), trail.lines(), host)
+    return b"%b%b%bhost: %b\r\n\r\n" % (
+        lines.encode("latin-1", "replace"),
+        connection.proof,
+        trail.lines(),
+        connection.host,
+    )

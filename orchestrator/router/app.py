@@ -14,6 +14,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator.cluster_secret import ClusterSecret
 from orchestrator.lifecycle.errors import (
     CallerGone,
     Draining,
@@ -97,6 +98,9 @@ class RouterApp:
                 does it where there is one, and twice would be wrong.
             make_observatory: makes the way to the observatory, on the running loop.
             make_tracing: makes what exports spans; None: none are.
+
+        Raises:
+            SecretError: the environment names a file of secrets that is none.
         """
         self.observatory: Observatory | None = None
         self._version = version
@@ -109,7 +113,7 @@ class RouterApp:
         self._says_id = says_request_id
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
         self._directory: Directory | None = None
-        self._pool = UpstreamPool()
+        self._pool = UpstreamPool(ClusterSecret.from_environment())
         self._ids = RequestIds()
         self._plane = DurablePlane(registry)
         source = f"router/{socket.gethostname()}/{os.getpid()}/{os.urandom(3).hex()}"

@@ -21,21 +21,22 @@ from orchestrator.lifecycle.errors import (
 from orchestrator.lifecycle.request import Outcome
 from orchestrator.lifecycle.retry import RETRIED_STATUSES, Failure, Verdict
 from orchestrator.router.clock import CallClock
+from orchestrator.router.connection import BodyCut, ConnectionFailed
 from orchestrator.router.headers import REJECT, is_event_stream, own_headers, to_caller
 from orchestrator.router.responses import error_body
 from orchestrator.router.trail import CAPACITY, CONNECTION, CUT, STALE, STATUS
-from orchestrator.router.upstream import BodyCut, ConnectionFailed
 from orchestrator.telemetry.timeline import WaitReason
 
 if TYPE_CHECKING:
     from orchestrator.router.body import Body
+    from orchestrator.router.connection import Connection
     from orchestrator.router.endpoint import Endpoint
     from orchestrator.router.exchange import Exchange
     from orchestrator.router.headers import RawHeaders
     from orchestrator.router.permits import Permit
     from orchestrator.router.responses import Shape
     from orchestrator.router.trail import Trail
-    from orchestrator.router.upstream import Connection, UpstreamPool
+    from orchestrator.router.upstream import UpstreamPool
 
 CONNECT_S: Final = 5.0
 """How long a connection to a replica may take to be made."""
@@ -222,10 +223,12 @@ class Call:
         connection = None if self._fresh else self._pool.take(permit.address)
         try:
             if connection is None:
-                connection = await self._pool.connect(permit.address, min(CONNECT_S, left_s))
+                # Half of what is left: the other half is for another replica.
+                limit_s = min(CONNECT_S, left_s / 2)
+                connection = await self._pool.connect(permit.address, limit_s)
             self._connection = connection
             connection.send(
-                self._request(connection.host, left_s, traced),
+                self._request(connection, left_s, traced),
                 self._body.pieces,
                 self._body.size,
                 head_only=self._method == "HEAD",
@@ -234,7 +237,7 @@ class Call:
         except ConnectionFailed as error:
             self.trail.ends(STALE if error.reused else CONNECTION, str(error))
             self._connection_failures += 1
-            self._demand_retry(Failure.CONNECTION, str(error))
+            self._demand_retry(error)
             raise _AttemptFailed(Failure.CONNECTION, stale=error.reused) from None
         if connection.status in RETRIED_STATUSES:
             self._consider(connection)
@@ -264,11 +267,13 @@ class Call:
             return Verdict.BUDGET_USED_UP
         return verdict
 
-    def _demand_retry(self, failure: Failure, cause: str) -> None:
+    def _demand_retry(self, error: ConnectionFailed) -> None:
         """Raises `ReplicaLost` if there may be no other attempt."""
-        verdict = self._verdict(failure)
+        verdict = self._verdict(Failure.CONNECTION)
         if verdict is not Verdict.RETRY:
-            raise ReplicaLost(self.life.attempts, f"{cause}; not tried again: {verdict}")
+            # For this request it is over; the others are to hear of the replica all the same.
+            self._release(failed=not error.reused)
+            raise ReplicaLost(self.life.attempts, f"{error}; not tried again: {verdict}")
 
     async def _again(self, permit: Permit, failed: _AttemptFailed) -> Permit:
         """The permit for the next attempt, after the pause that is due."""
@@ -380,20 +385,21 @@ class Call:
         """What the router says of a call in its answer's headers."""
         return own_headers(self.life, self._head.request_id, says_id=self._says_id)
 
-    def _request(self, host: bytes, left_s: float, traced: bytes) -> bytes:
+    def _request(self, connection: Connection, left_s: float, traced: bytes) -> bytes:
         """The request's head for a replica that has `left_s` seconds.
 
         Args:
-            host: for its `host` header.
+            connection: on which it goes.
             left_s: for its `request-timeout-ms`.
             traced: headers that say where it is in a trace, as on the wire.
         """
         size = self._body.size
         has_length = size or self._method in ("POST", "PUT", "PATCH")
-        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%brequest-timeout-ms: %d\r\n%b\r\n" % (
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%brequest-timeout-ms: %d\r\n%b\r\n" % (
             self._method.encode("ascii"),
             self._path,
-            host,
+            connection.host,
+            connection.proof,
             self._head.passed,
             traced,
             max(1, int(left_s * 1000)),

@@ -12,10 +12,14 @@ further in:
   in its own words; the router's are `Request-Timeout-Ms` and `Request-Deadline-Ms`.
 
 Without it the router works too: slower, and with Serve's choice of ids.
+
+Serve starts an HTTP server for the first deployment of every application, also where it
+has no route. Those of ours, which other nodes can reach, answer 404 whatever is asked.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from ray import serve
@@ -37,6 +41,14 @@ IMPORT_PATH: Final = "orchestrator.router.doorway:middlewares"
 _OURS_TO_SAY: Final = frozenset(
     {REQUEST_ID, b"x-request-disconnect-disabled", b"x-request-timeout-seconds"}
 )
+_WITHOUT_ROUTE: Final = {
+    "Queue": "orchestrator.environment",
+    "Dispatcher": "orchestrator.dispatcher",
+    "Observatory": "orchestrator.observatory",
+}
+"""Deployments of ours that Serve starts an HTTP server for, each with a module that it is from."""
+
+_EMPTY: Final = ((b"content-length", b"0"),)
 _DO_NOT_WATCH: Final = (b"x-request-disconnect-disabled", b"?1")
 
 
@@ -80,11 +92,29 @@ class Doorway:
         return kept
 
 
+class Closed:
+    """ASGI middleware that lets nobody in."""
+
+    def __init__(self, app: Callable[[Any, Any, Any], Awaitable[None]]) -> None:
+        """Wraps an application, which is never asked."""
+
+    async def __call__(self, scope: Any, _receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 404, "headers": _EMPTY})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+
 def middlewares() -> list[Middleware]:
     """What Serve calls when it starts an HTTP server, in a replica or in its own proxy."""
     try:
-        serve.get_replica_context()
+        context = serve.get_replica_context()
     except RayServeException:
         # Serve's proxy, which stands in while no router lives: it has to watch.
         return [Middleware(Doorway, watched_inside=False)]
+    # The process of another application's deployment of that name has no such module.
+    if _WITHOUT_ROUTE.get(context.deployment) in sys.modules:
+        return [Middleware(Closed)]
     return [Middleware(Doorway, watched_inside=True)]

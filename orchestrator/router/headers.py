@@ -3,13 +3,15 @@
 Passed on both ways are all headers except the hop-by-hop ones (RFC 9110, 7.6.1:
 the fixed list, and whatever `Connection` lists), the length (it is stated anew),
 and towards the replica the caller's credentials, its deadline, and its place in a
-trace: each attempt gets one of its own.
+trace: each attempt gets one of its own. The cluster's secret passes neither way: each
+attempt brings ours, and a replica has no business with it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator import cluster_secret
 from orchestrator.lifecycle.errors import BadRequest
 from orchestrator.router.identity import RequestIds, sane
 from orchestrator.telemetry import trace_context
@@ -73,7 +75,9 @@ _READ: Final = frozenset(
 _OF_THE_SERVER: Final = frozenset(
     {b"expect", b"x-request-disconnect-disabled", b"x-request-timeout-seconds"}
 )
-NOT_TO_REPLICA: Final = HOP_BY_HOP | CREDENTIALS | _READ | _OF_THE_SERVER | {REJECT}
+NOT_TO_REPLICA: Final = (
+    HOP_BY_HOP | CREDENTIALS | _READ | _OF_THE_SERVER | {REJECT, cluster_secret.HEADER}
+)
 
 _SAID_BY_US: Final = frozenset(
     {
@@ -86,6 +90,7 @@ _SAID_BY_US: Final = frozenset(
         b"x-queue-wait-ms",
         b"x-cold-start",
         REJECT,
+        cluster_secret.HEADER,
     }
 )
 NOT_TO_CALLER: Final = HOP_BY_HOP | _SAID_BY_US

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 from orchestrator.lifecycle.replica import Stage
 from replicas.children import Child, describe_exit
 from replicas.errors import StartFailed, Unhealthy
+from replicas.gate import LOOPBACK, Gate
 from replicas.guardian import NOT_STARTED
+from replicas.probes import listens, status_of
 from replicas.runners import base_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from orchestrator.cluster_secret import ClusterSecret
     from replicas.spec import CommandRunnerSpec
 
-_LOOPBACK = "127.0.0.1"
 _PROBE_SECONDS = 0.05
 _PROBE_TIMEOUT_SECONDS = 5.0
 
@@ -30,6 +32,9 @@ class CommandRunner:
     STARTING until its process runs, LOADING until its port is open, WARMING until
     its health path answers 2xx. It is ready for good then: when it ends by itself,
     `ended` says so, and the replica is to be replaced.
+
+    Where callers must send the cluster's secret, the server listens on loopback, behind a
+    gate (see `replicas.gate`) that lives and dies with it.
     """
 
     def __init__(
@@ -39,19 +44,24 @@ class CommandRunner:
         environment: Mapping[str, str],
         host: str,
         heard: Callable[[str], None] | None = None,
+        secret: ClusterSecret | None = None,
     ) -> None:
         """A runner that has started nothing yet.
 
         Args:
             spec: what to run.
             environment: all variables that the command gets.
-            host: where it is to listen.
+            host: where callers are to find it.
             heard: gets each line that it writes.
+            secret: of the cluster, which callers must send; None: nothing is asked.
         """
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._spec = spec
         self._environment = environment
-        self._host = host
+        self._public_host = host
+        self._secret = secret
+        self._gate: Gate | None = None
+        self._host = host if secret is None else LOOPBACK
         self._heard = heard
         self._port = 0
         self._progress = "the process is being started"
@@ -60,8 +70,8 @@ class CommandRunner:
 
     @property
     def address(self) -> str:
-        """Base URL of the child."""
-        return base_url(self._host, self._port)
+        """Base URL of the child, or of the gate before it."""
+        return self._gate.address if self._gate is not None else self._own_address
 
     @property
     def in_flight(self) -> int | None:
@@ -70,7 +80,9 @@ class CommandRunner:
 
     @property
     def log_tail(self) -> tuple[str, ...]:
-        """The last lines that the child wrote."""
+        """The last lines that the child wrote, or the gate if that is what has ended."""
+        if self._gate is not None and self._gate.ended.done():
+            return self._gate.log_tail
         return self._child.log_tail if self._child is not None else ()
 
     @property
@@ -87,6 +99,11 @@ class CommandRunner:
         """Starts the command and waits until its health path answers."""
         self._check_command()
         self._port = _free_port(self._host)
+        if self._secret is not None:
+            self._progress = "the gate before the command is being started"
+            self._gate = Gate(self._public_host, self._port, self._secret)
+            await self._gate.start()
+            self._gate.ended.add_done_callback(lambda ended: self._end(ended.result()))
         filled = {"{port}": str(self._port), "{host}": self._host}
         command = [_fill(argument, filled) for argument in self._spec.command]
         try:
@@ -101,13 +118,20 @@ class CommandRunner:
         enter(Stage.LOADING)
         self._waiting = asyncio.create_task(self._wait(self._child))
         await self._until(self._port_open)
+        if self._gate is not None and await listens(self._public_host, self._port):
+            raise StartFailed(
+                f"the command listens on {self._public_host}:{self._port}, past the gate before "
+                f"it; let it listen on {{host}} alone, which is {self._host} here"
+            )
         enter(Stage.WARMING)
         await self._until(self._healthy)
 
     async def check(self) -> None:
-        """GETs the health path once."""
+        """GETs the health path once, and looks at the gate if there is one."""
+        if self._gate is not None:
+            await self._gate.check()
         try:
-            status = await _get(self._host, self._port, self._spec.health_path)
+            status = await status_of(self._host, self._port, self._spec.health_path)
         except (OSError, ValueError) as error:  # ValueError: a line too long to be HTTP
             raise Unhealthy(f"GET {self._health_url} failed: {error}") from error
         if not 200 <= status < 300:
@@ -119,10 +143,17 @@ class CommandRunner:
             self._waiting.cancel()
         if self._child is not None:
             await self._child.stop(grace_s)
+        # Last: what runs in the child to its end answers through it.
+        if self._gate is not None:
+            await self._gate.stop()
+
+    @property
+    def _own_address(self) -> str:
+        return base_url(self._host, self._port)
 
     @property
     def _health_url(self) -> str:
-        return self.address + self._spec.health_path
+        return self._own_address + self._spec.health_path
 
     def _check_command(self) -> None:
         """Finds out about a wrong command before it costs a process."""
@@ -145,18 +176,12 @@ class CommandRunner:
                 raise StartFailed(f"{self.ended.result()} before it was ready", self.log_tail)
 
     async def _port_open(self) -> bool:
-        if await _listens(self._host, self._port):
+        if await listens(self._host, self._port):
             return True
-        if self._host != _LOOPBACK and await _listens(_LOOPBACK, self._port):
-            self._progress = (
-                f"the command listens on {_LOOPBACK} only, which other nodes cannot reach; "
-                f"let it listen on {{host}}, which is {self._host} here"
-            )
-        else:
-            self._progress = (
-                f"nothing listens on {self._host}:{self._port}; the command has to listen on "
-                "the port (and host) that {port} (and {host}) stand for"
-            )
+        self._progress = (
+            f"nothing listens on {self._host}:{self._port}; the command has to listen on "
+            "the port (and host) that {port} (and {host}) stand for"
+        )
         return False
 
     async def _healthy(self) -> bool:
@@ -176,7 +201,11 @@ class CommandRunner:
         what = f"{self._spec.command[0]} {describe_exit(status)}"
         if status == NOT_STARTED:
             what += " (not found, or not executable)"
-        self.ended.set_result(what)
+        self._end(what)
+
+    def _end(self, what: str) -> None:
+        if not self.ended.done():
+            self.ended.set_result(what)
 
 
 def _fill(argument: str, values: Mapping[str, str]) -> str:
@@ -192,31 +221,3 @@ def _free_port(host: str) -> int:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-async def _listens(host: str, port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(host, port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
-async def _get(host: str, port: int, path: str) -> int:
-    """The status of one GET over a connection of its own.
-
-    Raises:
-        OSError: no connection, or no HTTP on it.
-    """
-    reader, writer = await asyncio.open_connection(host, port)
-    try:
-        request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
-        writer.write(request.encode())
-        status_line = await reader.readline()
-        protocol, _, rest = status_line.partition(b" ")
-        if not protocol.startswith(b"HTTP/") or not rest[:3].isdigit():
-            raise ConnectionError(f"not an HTTP answer: {status_line[:80]!r}")
-        return int(rest[:3])
-    finally:
-        writer.close()

@@ -21,6 +21,7 @@ from replicas.server import ModelServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from orchestrator.cluster_secret import ClusterSecret
     from replicas.predictions import Predictions
     from replicas.spec import PythonRunnerSpec
 
@@ -48,6 +49,7 @@ class PythonRunner:
         slots: int,
         host: str,
         predictions: Predictions | None = None,
+        secret: ClusterSecret | None = None,
     ) -> None:
         """A runner that has started nothing yet.
 
@@ -56,11 +58,13 @@ class PythonRunner:
             slots: how many requests it runs at once.
             host: where it is to listen.
             predictions: make the spans of its requests; None: traces go nowhere.
+            secret: of the cluster, which callers must send; None: nothing is asked.
         """
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._spec = spec
         self._slots = slots
         self._predictions = predictions
+        self._secret = secret
         self._host = host
         self._address = ""
         self._progress = f"{spec.import_path} is being imported"
@@ -108,7 +112,9 @@ class PythonRunner:
             await self._in_thread(lambda: _run_told(f"{path}.load()", load))
         enter(Stage.WARMING)
         self._progress = f"the server of {path} is being started"
-        self._app = ModelApp(model, slots=self._slots, predictions=self._predictions)
+        self._app = ModelApp(
+            model, slots=self._slots, predictions=self._predictions, secret=self._secret
+        )
         port = await self._server.serve(self._app, self._host)
         self._address = base_url(self._host, port)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 
+from orchestrator.cluster_secret import FILE_VARIABLE
 from orchestrator.lifecycle.replica import ReplicaReport, ReportReply, Stage
 from replicas.deployment import Replica
 from tests.unit.replicas import models
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class MemoryReporter:
@@ -49,6 +53,28 @@ class MemoryReporter:
 
 
 StartReplica = Callable[..., Awaitable[Replica]]
+
+NODE = "127.0.0.2"
+"""Stands for a node's address that other machines can reach."""
+
+SECRET = "of-this-cluster-" * 3
+SENT = {"x-orchestrator-cluster": SECRET}
+
+
+@pytest.fixture
+def on_a_reachable_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(FILE_VARIABLE, raising=False)
+    monkeypatch.setattr("replicas.place.node_ip", lambda: NODE)
+    monkeypatch.setattr("replicas.deployment.is_guarded", lambda host: host == NODE)
+
+
+@pytest.fixture
+def secrets(on_a_reachable_node: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The file of the cluster's secrets, on such a node."""
+    path = tmp_path / "secrets"
+    path.write_text(f"{SECRET}\n")
+    monkeypatch.setenv(FILE_VARIABLE, str(path))
+    return path
 
 
 @pytest.fixture

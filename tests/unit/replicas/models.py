@@ -326,6 +326,18 @@ class AboutApp(AboutAsync):
         return JSONResponse({**about(), "header": request.headers.get("traceparent")})
 
 
+class ShowsHeaders(AsyncEcho):
+    def __init__(self) -> None:
+        self.app = Starlette(routes=[Route("/headers", self._headers)])
+
+    async def _headers(self, request: Request) -> Response:
+        return JSONResponse({"scope": request.headers.keys(), "context": context_headers()})
+
+
+def context_headers() -> list[str]:
+    return [name.decode() for name, _ in context._headers.get()]
+
+
 def about() -> dict[str, str]:
     """What the model can know of its request."""
     return {

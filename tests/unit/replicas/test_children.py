@@ -59,6 +59,38 @@ async def test_nothing_outlives_an_owner_that_is_killed(said):
         assert await has_ended(pid)
 
 
+@pytest.mark.parametrize("ended_by", [None, signal.SIGTERM, signal.SIGUSR1])
+async def test_a_child_s_own_folder_goes_with_it(said, tmp_path, ended_by):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    (scratch / "config").write_text("x")
+    os.mkfifo(scratch / "pipe")
+    wait = "" if ended_by is None else "; exec sleep 60"
+    script = f"echo up > {said}{wait}"
+    child = await Child.start(["/bin/sh", "-c", script], environment={}, scratch=scratch)
+    await asyncio.to_thread(said.read_text)
+    if ended_by is not None:
+        os.kill(child.guardian_pid, ended_by)
+    await child.wait()
+    assert not scratch.exists()
+
+
+async def test_a_child_inherits_the_descriptors_it_is_given_and_no_others():
+    readable, writable = os.pipe()
+    other = os.dup(readable)
+    os.set_inheritable(other, True)
+    script = f"echo said > /proc/$$/fd/{writable}; ls /proc/$$/fd"
+    child = await Child.start(
+        ["/bin/sh", "-c", script], environment=os.environ, inherited=[writable]
+    )
+    assert await child.wait() == 0
+    assert os.read(readable, 10) == b"said\n"
+    assert str(writable) in child.log_tail
+    assert str(other) not in child.log_tail
+    for descriptor in (readable, writable, other):
+        os.close(descriptor)
+
+
 async def test_a_child_gets_exactly_the_environment_it_is_given():
     child = await Child.start(["/usr/bin/env"], environment={"LC_ALL": "C", "ONLY": "this"})
     assert await child.wait() == 0

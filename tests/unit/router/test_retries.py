@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from orchestrator.lifecycle.request import Outcome
 from tests.unit.router.harness import read_body, respond, table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from tests.unit.router.conftest import Rig
 
@@ -163,6 +164,34 @@ async def test_connections_fail_a_bounded_number_of_times(rig: Rig) -> None:
         assert body["detail"]["attempts"] == 3
         assert response.headers["x-baseten-model-prediction-attempts"] == "3"
     assert rig.outcomes() == {Outcome.FAILED_REPLICA_LOST: 1}
+    # The last one, too, which is not tried again.
+    assert rig.echo.released == [("a", True), ("b", True), ("c", True)]
+
+
+@pytest.fixture
+def unreachable() -> Iterator[str]:
+    """Where nobody answers a connection, as behind a link that is cut: a line that is full."""
+    with contextlib.ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        host, port = listener.getsockname()
+        for _ in range(3):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((host, port))
+        yield f"http://{host}:{port}"
+
+
+async def test_a_connection_that_is_not_made_leaves_time_for_another_replica(
+    rig: Rig, unreachable: str
+) -> None:
+    rig.echo.add("cut off", unreachable)
+    await rig.replica(Scripted(), name="here")
+    headers = {"request-timeout-ms": "1000"}
+    async with rig.http.post(rig.predict, headers=headers) as response:
+        assert response.status == 200
+    assert rig.echo.released == [("cut off", True), ("here", False)]
 
 
 @pytest.mark.parametrize(
