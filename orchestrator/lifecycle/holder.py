@@ -29,6 +29,7 @@ from orchestrator.lifecycle.permits import (
     WorkClass,
 )
 from orchestrator.lifecycle.settings import FullPolicy, QueueSettings
+from orchestrator.lifecycle.unreachable import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -38,6 +39,8 @@ LAZY_S = 0.2
 
 RENEWALS = 5
 """Exchanges per lease: that many in a row must be lost for a permit to be lost."""
+
+_NONE: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +109,7 @@ class Holder:
         self._capacity = 0
         self._replicas_version = -1
         self._suspended: set[str] = set()
+        self._unreachable = Unreachable()
         self._kept: list[Permit] = []
         self._in_use: set[Permit] = set()
         self._elsewhere = _Elsewhere()
@@ -189,7 +193,8 @@ class Holder:
         Args:
             permit: as it was assigned or taken.
             now: the holder's clock.
-            failed: its replica could not be reached; it is avoided until it reports again.
+            failed: its replica could not be reached; it is avoided until it reports again,
+                and for a pause of this holder's own if it then fails again.
 
         Raises:
             ValueError: the permit was given up before.
@@ -202,7 +207,9 @@ class Holder:
         self._busy_s += now - permit.since
         self._lazy = True
         if failed:
-            self._suspend(permit.replica_id)
+            self._suspend(permit.replica_id, now)
+        elif self._unreachable:
+            self._unreachable.ended(permit.replica_id)
         return self._place(permit, now)
 
     def expire(self, now: float) -> Outcome:
@@ -293,6 +300,7 @@ class Holder:
         self._seq += 1
         self._urgent = self._lazy = False
         self._sent_at = now
+        shunned = self._shunned(now)
         held = Counter(permit.replica_id for permit in self._in_use)
         held.update(permit.replica_id for permit in self._kept)
         return Exchange(
@@ -305,7 +313,11 @@ class Holder:
             waiting=len(self.line),
             waiting_bytes=self.line.bytes,
             heads=tuple(
-                Head(now - self.line.rank(waiter), waiter.avoid, waiter.prefer)
+                Head(
+                    now - self.line.rank(waiter),
+                    waiter.avoid | shunned if shunned else waiter.avoid,
+                    waiter.prefer,
+                )
                 for waiter in self.line.first(HEADS)
             ),
             in_use=len(self._in_use),
@@ -386,11 +398,14 @@ class Holder:
         self._count(now)
         permit.since = now
         self._in_use.add(permit)
+        if self._unreachable:
+            self._unreachable.used(permit.replica_id, now)
         self._lazy = True
 
-    def _suspend(self, replica_id: str) -> None:
-        self._failed[replica_id] = self._seq + 1
-        self._suspended.add(replica_id)
+    def _suspend(self, replica_id: str, now: float) -> None:
+        if replica_id in self._suspended or self._unreachable.failed(replica_id, now):
+            self._failed[replica_id] = self._seq + 1
+            self._suspended.add(replica_id)
         self._kept = [permit for permit in self._kept if permit.replica_id != replica_id]
         self._urgent = True
 
@@ -404,12 +419,13 @@ class Holder:
         if not usable or now >= self._valid_until:
             self._urgent = True
             return Outcome()
-        waiter = self._next_for(permit.replica_id) if due or self._is_next(now) else None
+        waiter = self._next_for(permit.replica_id, now) if due or self._is_next(now) else None
         if waiter is not None:
             self._use(permit, now)
             self.line.remove(waiter)
             return Outcome(assigned=[Assignment(waiter, permit)])
-        if len(self.line) or self._elsewhere.rank is not None:
+        waited_for = len(self.line) or self._elsewhere.rank is not None
+        if waited_for or permit.replica_id in self._shunned(now):
             self._urgent = True
         else:
             permit.since = now
@@ -424,12 +440,17 @@ class Holder:
             return False
         return other.rank is None or self.line.rank(best) <= other.rank
 
-    def _next_for(self, replica_id: str) -> Waiter | None:
+    def _next_for(self, replica_id: str, now: float) -> Waiter | None:
         """The first in line who may run there."""
         best = self.line.best()
-        if best is None or replica_id not in best.avoid:
+        shunned = self._shunned(now)
+        if best is None or not (replica_id in best.avoid or replica_id in shunned):
             return best
-        return next((w for w in self.line if self._fits(w.avoid, replica_id)), None)
+        return next((w for w in self.line if self._fits(w.avoid | shunned, replica_id)), None)
+
+    def _shunned(self, now: float) -> frozenset[str]:
+        """Replicas that only this holder cannot reach."""
+        return self._unreachable.avoided(now) if self._unreachable else _NONE
 
     def _fits(self, avoid: AbstractSet[str], replica_id: str) -> bool:
         """Whether a replica will do; where all that there are are to be avoided, any does."""
