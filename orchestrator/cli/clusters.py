@@ -2,18 +2,20 @@
 
 import json
 import os
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from ruamel.yaml import YAML
 
 from orchestrator import demo, overview
-from orchestrator.cli.terminal import FAILED, File, Name, api_key, err, out, refusals, show_table
-from orchestrator.cluster import local
+from orchestrator.cli.existing import Address, deploy_to
+from orchestrator.cli.holding import hold
+from orchestrator.cli.nodes import Labels, Resources, labels_of, resources_of
+from orchestrator.cli.terminal import File, Name, api_key, err, out, refusals, show_table
+from orchestrator.cluster import local, records, ticket
 from orchestrator.cluster.records import ClusterRecord
 from orchestrator.config import Config, compile_serve, json_schema, load
 
@@ -52,15 +54,33 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Leave the cluster running in the background.")
     ] = False,
+    node_ip: Annotated[
+        str | None,
+        typer.Option(help="Address of this machine that the nodes reach which will join it."),
+    ] = None,
+    label: Labels = None,
+    resource: Resources = None,
+    address: Address = None,
 ) -> None:
-    """Start a cluster on this machine; without --detach it runs until Ctrl-C."""
+    """Start a cluster on this machine; without --detach it runs until Ctrl-C.
+
+    With --node-ip other machines can join it, see `orchestrator join`; without, nothing but
+    the public port can be reached from elsewhere. With --address nothing is started: the
+    file is deployed to a Ray cluster that runs.
+    """
+    if address is not None:
+        deploy_to(file, address, wait=True)
+        return
     with refusals():
-        config, plan = _plan(file)
+        config, plan = _plan(file, node_ip)
+        plan = msgspec.structs.replace(
+            plan, labels=labels_of(label), resources=resources_of(resource)
+        )
         with err.status(f"starting {plan.name} …"):
             record = local.start(plan, detach=detach)
     _introduce(config, record)
     if not detach:
-        _hold(record)
+        hold(record)
 
 
 @app.command()
@@ -87,10 +107,15 @@ def down(
 
 
 @app.command()
-def deploy(file: File) -> None:
+def deploy(file: File, *, address: Address = None) -> None:
     """Apply a changed file to the running cluster; only what changed restarts."""
+    if address is not None:
+        deploy_to(file, address, wait=False)
+        return
     with refusals():
-        _, plan = _plan(file)
+        config = load(file, os.environ)
+        node_ip = local.node_ip_of(config.cluster.name)
+        plan = local.plan_of(config, file, os.environ, node_ip=node_ip)
         with err.status(f"deploying to {plan.name} …"):
             record = local.deploy(plan)
     out.print(f"{record.name}: config applied; see `orchestrator status`")
@@ -108,9 +133,9 @@ def demo_(
         demo.show(plan, out, api_key())
 
 
-def _plan(file: Path) -> tuple[Config, local.ClusterPlan]:
+def _plan(file: Path, node_ip: str | None = None) -> tuple[Config, local.ClusterPlan]:
     config = load(file, os.environ)
-    return config, local.plan_of(config, file, os.environ)
+    return config, local.plan_of(config, file, os.environ, node_ip=node_ip)
 
 
 def _introduce(config: Config, record: ClusterRecord) -> None:
@@ -123,23 +148,8 @@ def _introduce(config: Config, record: ClusterRecord) -> None:
     out.print(f"  orchestrator call {first} --async --wait")
     out.print("  orchestrator status --watch")
     out.print(f"  orchestrator down --name {record.name}")
+    joins = records.folder_of(record.name) / ticket.FILE
+    if joins.exists():
+        out.print(f"others join with a copy of {joins}, which is secret:", soft_wrap=True)
+        out.print("  orchestrator join join.json --node-ip ADDRESS")
     out.print(f"log: {local.log_path(record.name)}")
-
-
-def _hold(record: ClusterRecord) -> None:
-    """Stay until Ctrl-C or SIGTERM, then end the cluster."""
-    asked = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: asked.set())
-    out.print("Ctrl-C stops it")
-    while record.running and not asked.wait(0.2):
-        pass
-    with refusals():
-        if asked.is_set():
-            with err.status(f"stopping {record.name} …"):
-                local.stop(record.name)
-            out.print(f"{record.name}: stopped")
-            return
-        local.clean_up(record.name)
-        err.print(f"{record.name} ended by itself; its log: {local.log_path(record.name)}")
-        raise typer.Exit(FAILED)

@@ -1,11 +1,13 @@
 """What is written down about a local cluster, so that a later command finds it.
 
-One folder a cluster below the state directory:
+One folder a cluster, or a node that joined one, below the state directory:
 
     <state directory>/<name>/
         cluster.json      a `ClusterRecord`, replaced whole at each change
         processes.json    what the supervisor started, refreshed while it runs
         plan.json         what the supervisor was told to start
+        join.json         with which other machines join, see `ticket`
+        cluster_secret    by which replicas know routers and dispatchers
         supervisor.log    its output
         lock              held by the supervisor for as long as it lives
         store/            data of an embedded store; stays when the cluster is ended
@@ -21,9 +23,17 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from orchestrator.cluster.processes import ProcessId, alive, boot_id
+from orchestrator.cluster.processes import (
+    ProcessId,
+    alive,
+    boot_id,
+    marked,
+    with_argument_below,
+)
 
 T = TypeVar("T")
+
+TOKEN_VARIABLE = "ORCHESTRATOR_CLUSTER_TOKEN"  # noqa: S105  # an identity, not a secret
 
 
 class ClusterError(Exception):
@@ -54,11 +64,24 @@ class ClusterRecord(msgspec.Struct, frozen=True, kw_only=True):
     fixed: dict[str, Any]  # the part of the config that only a restart changes
     gcs_address: str | None = None
     error: str | None = None
+    node_ip: str | None = None  # the address among several nodes; None: it is the only one
+    joined: bool = False  # a node of a cluster that another machine started
 
     @property
     def running(self) -> bool:
         """Whether its supervisor lives, whatever the phase."""
         return self.boot == boot_id() and alive(self.supervisor)
+
+
+def leftovers(record: ClusterRecord) -> set[ProcessId]:
+    """Processes of a cluster that are told by what they were started with.
+
+    Its token is in the environment of each, and HAProxy, which outlives the
+    actor that started it, has its config file in the cluster's own directory.
+    """
+    found = marked(TOKEN_VARIABLE, record.token)
+    found |= with_argument_below(Path(record.run_directory))
+    return found - {record.supervisor}
 
 
 class StartedProcesses(msgspec.Struct, frozen=True):
@@ -80,6 +103,11 @@ def state_directory() -> Path:
 def folder_of(name: str) -> Path:
     """The folder of the cluster `name`, whether or not it exists."""
     return state_directory() / name
+
+
+def log_path(name: str) -> Path:
+    """The log of a cluster's supervisor."""
+    return folder_of(name) / "supervisor.log"
 
 
 def make_folder(name: str) -> Path:
@@ -138,16 +166,27 @@ def write_processes(name: str, processes: set[ProcessId]) -> None:
 
 def forget(name: str) -> None:
     """Remove a cluster's record; its log stays for whoever asks what happened."""
-    for file in ("cluster.json", "processes.json", "plan.json"):
+    for file in ("cluster.json", "processes.json", "plan.json", "join.json", "cluster_secret"):
         (folder_of(name) / file).unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write a file so that a reader sees the old content or the new, never a part."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(path, msgspec.json.encode(value))
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace a file whole by one that nobody else can read."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.write_bytes(msgspec.json.encode(value))
+    draft.unlink(missing_ok=True)
+    with open(draft, "xb", opener=_private) as file:  # it takes no opener
+        file.write(content)
     draft.replace(path)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

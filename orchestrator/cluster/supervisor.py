@@ -5,102 +5,115 @@
 reads the plan that `orchestrator.cluster.local.start` left in the cluster's folder,
 starts the embedded store where the cluster has one, Ray and Serve below itself,
 reports how far it came in the cluster's record, waits for SIGTERM or SIGINT, and
-ends everything that it started, the store last. The settings of Ray Serve are in its environment already: they are read when ray is
-imported, which is why that happens late and only here.
+ends everything that it started, the store last. The settings of Ray Serve are in its
+environment already: they are read when ray is imported, which is why that happens
+late and only here.
 """
 
-import fcntl
-import logging
 import os
-import signal
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import msgspec
 
-from orchestrator.cluster import processes, records, storage
-from orchestrator.cluster.records import ClusterError, ClusterRecord, Phase
-from orchestrator.cluster.settings import TOKEN_VARIABLE
+from orchestrator.cluster import gcs_store, keeping, records, storage, ticket
+from orchestrator.cluster.gcs_keeper import GcsKeeper
+from orchestrator.cluster.keeping import DRAIN_GRACE_SECONDS, Keeper, handle_stop_signals
+from orchestrator.cluster.records import ClusterError, Phase
+from orchestrator.cluster.settings import RAY_TOKEN
 from orchestrator.cluster.store_keeper import StoreKeeper
+from orchestrator.cluster.ticket import Ticket
 from orchestrator.store.embedded import EmbeddedServerError
-
-log = logging.getLogger("orchestrator.cluster.supervisor")
 
 ROUTER_APPLICATION = "router"
 
-DRAIN_GRACE_SECONDS = 15.0
-"""How long requests in flight may go on when a cluster is ended."""
-
-END_GRACE_SECONDS = 5.0
-"""How long a process that is left over has between SIGTERM and SIGKILL."""
+OBJECT_STORE_BYTES = 200_000_000
+"""Nothing large passes through Ray's object store here; its default is a third of the memory."""
 
 _POLL_SECONDS = 0.1
-_SURVEY_SECONDS = 1.0
-# Nothing large passes through Ray's object store here; its default is a third
-# of the machine's memory.
-_OBJECT_STORE_BYTES = 200_000_000
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class Plan(keeping.Plan, frozen=True, kw_only=True):
     """What to start. `serve` is a `ServeDeploySchema` as a dict."""
 
-    record: ClusterRecord
     serve: dict[str, Any]
     embedded_store: bool
     cpus: int
     gpus: int | None
-    node_ip: str | None
+    node_ip: str
     ready_seconds: float
-    parent: int | None  # end when this process does; None: go on without it
+    labels: dict[str, str]
+    resources: dict[str, float]
+    gcs_store: str | None = None
+    ticket: Ticket | None = None  # for others to join with, but for what is known later
+    secret_file: str | None = None
 
 
-class Stopped(Exception):  # noqa: N818  # not an error: somebody asked for it
-    """SIGTERM or SIGINT came while the cluster was being started."""
-
-
-class Supervisor:
+class Supervisor(Keeper):
     """Starts one cluster, watches over its processes, ends it."""
 
     def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.record)
         self._plan = plan
-        self._record = plan.record
-        self._started: set[processes.ProcessId] = set()
-        self._stop = threading.Event()
         self._client: Any = None
         self._store: StoreKeeper | None = None
+        self._gcs: GcsKeeper | None = None
+        self._secret = b""
 
-    def run(self) -> int:
-        """The whole life of the cluster; the exit status."""
-        error: str | None = None
-        try:
-            self._start()
-            self._watch()
-        except Stopped:
-            log.info("asked to stop while starting")
-        except ClusterError as failure:
-            error = str(failure)
-        except Exception as failure:  # whatever Ray raises is a reason to end what it started
-            log.exception("the cluster could not be started")
-            error = f"{type(failure).__name__}: {failure}"
-        if error is not None:
-            self._report(phase=Phase.FAILED, error=error)
-        self._end()
-        return 0 if error is None else 1
-
-    def request_stop(self, _number: int = 0, _frame: FrameType | None = None) -> None:
-        """Signal handler: end the cluster at the next opportunity."""
-        self._stop.set()
-
-    def _start(self) -> None:
-        self._report(phase=Phase.STARTING)
+    def start(self) -> None:
+        """Start the store, Ray and Serve, and wait until a router answers."""
+        self.report(phase=Phase.STARTING)
         self._start_store()
-        self._proceed()
+        self.proceed()
+        self._start_ray()
+        self.proceed()
+        self._deploy()
+        self._await_ready()
+        self._write_ticket()
+        self.report(phase=Phase.READY)
+
+    def watch(self) -> None:
+        """Keep the record, Ray's control service and what others join with up."""
+        super().watch()
+        if self._gcs is not None:
+            self._gcs.look()
+        self._write_ticket()
+
+    def end_in_order(self) -> None:
+        """End Serve, Ray and the store."""
+        if "ray" in sys.modules:
+            import ray  # noqa: PLC0415
+
+            if self._client is not None:
+                self._client.shutdown(timeout_s=DRAIN_GRACE_SECONDS)
+            ray.shutdown()
+            if self._plan.gcs_store is not None:
+                gcs_store.forget(self._plan.gcs_store, self.record.token, os.environ)
+        if self._store is not None:
+            self._store.end()
+
+    def _start_store(self) -> None:
+        """Start the embedded store; its address is in the environment that Ray inherits."""
+        if not self._plan.embedded_store:
+            return
+        run_directory = Path(self.record.run_directory)
+        self._store = StoreKeeper(storage.embedded_server(self.record.name, run_directory))
+        try:
+            self._store.start()
+        except EmbeddedServerError as error:
+            raise ClusterError(str(error)) from error
+        self.survey()
+
+    def _start_ray(self) -> None:
+        credentials: dict[str, Any] = {}
+        if self._plan.gcs_store is not None:
+            server = gcs_store.server_at(self._plan.gcs_store, os.environ)
+            os.environ |= server.variables(self.record.token)
+            credentials = server.credentials()
         import ray  # noqa: PLC0415  # reads its settings when imported
 
         ray.init(
@@ -108,30 +121,19 @@ class Supervisor:
             namespace="serve",
             num_cpus=self._plan.cpus,
             num_gpus=self._plan.gpus,
-            object_store_memory=_OBJECT_STORE_BYTES,
+            resources=self._plan.resources or None,
+            labels=self._plan.labels or None,
+            object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,
             log_to_driver=False,
             _node_ip_address=self._plan.node_ip,
-            _temp_dir=str(Path(self._record.run_directory) / "ray"),
+            _temp_dir=str(Path(self.record.run_directory) / "ray"),
+            **credentials,
         )
         handle_stop_signals(self)  # Ray put its own in their place
-        self._proceed()
-        self._report(gcs_address=ray.get_runtime_context().gcs_address)
-        self._deploy()
-        self._await_ready()
-        self._report(phase=Phase.READY)
-
-    def _start_store(self) -> None:
-        """Start the embedded store; its address is in the environment that Ray inherits."""
-        if not self._plan.embedded_store:
-            return
-        run_directory = Path(self._record.run_directory)
-        self._store = StoreKeeper(storage.embedded_server(self._record.name, run_directory))
-        try:
-            self._store.start()
-        except EmbeddedServerError as error:
-            raise ClusterError(str(error)) from error
-        self._survey()
+        if self._plan.gcs_store is not None:
+            self._gcs = GcsKeeper()
+        self.report(gcs_address=ray.get_runtime_context().gcs_address)
 
     def _deploy(self) -> None:
         from ray import serve  # noqa: PLC0415
@@ -144,7 +146,7 @@ class Supervisor:
                 http_options=schema.http_options.model_dump(),
             )
         )
-        self._proceed()
+        self.proceed()
         self._client.deploy_apps(schema)
 
     def _await_ready(self) -> None:
@@ -152,88 +154,36 @@ class Supervisor:
         deadline = time.monotonic() + self._plan.ready_seconds
         answer = "no answer"
         while time.monotonic() < deadline:
-            self._proceed()
-            self._survey()
+            self.survey()
             require_router_deployed()
-            answer = readiness(self._record.url)
+            answer = readiness(self.record.url)
             if answer == "":
                 return
-            self._stop.wait(_POLL_SECONDS)
+            self.proceed(_POLL_SECONDS)
         raise ClusterError(
-            f"{self._record.url}/readyz did not answer 200 within "
+            f"{self.record.url}/readyz did not answer 200 within "
             f"{self._plan.ready_seconds:.0f} s: {answer}"
         )
 
-    def _watch(self) -> None:
-        """Keep the record of what was started true until somebody asks to stop."""
-        while not self._stop.wait(_SURVEY_SECONDS):
-            self._survey()
-
-    def _survey(self) -> None:
-        processes.reap_zombies()
-        below = processes.descendants(os.getpid())
-        known = {process for process in self._started if processes.alive(process)}
-        if below | known != self._started:
-            self._started = below | known
-            records.write_processes(self._record.name, self._started)
-
-    def _end(self) -> None:
-        """End Serve, Ray and the store in order, then whatever of them is left, by id."""
-        log.info("ending")
-        self._survey()
-        if self._record.phase is not Phase.FAILED:
-            self._report(phase=Phase.STOPPING)
-        overdue = threading.Timer(DRAIN_GRACE_SECONDS + 15, self._kill_all)
-        overdue.daemon = True
-        overdue.start()
-        try:
-            self._end_in_order()
-        except Exception:  # the rest is ended by id all the same
-            log.exception("Ray did not end in order")
-        if self._store is not None:
-            self._store.end()
-        overdue.cancel()
-        left = self._started | leftovers(self._record) | processes.descendants(os.getpid())
-        left = {process for process in left - {self._record.supervisor} if processes.alive(process)}
-        log.info("Ray has ended; %d processes are left over", len(left))
-        stuck = processes.end(left, grace_seconds=END_GRACE_SECONDS)
-        processes.reap_zombies()
-        log.info("ended")
-        if stuck:
-            log.error("could not end %s", sorted(process.pid for process in stuck))
-            records.write_processes(self._record.name, stuck)
-
-    def _end_in_order(self) -> None:
-        if "ray" not in sys.modules:
+    def _write_ticket(self) -> None:
+        """Write what others join with, and again when the secret has changed."""
+        if self._plan.ticket is None or self._plan.secret_file is None:
             return
-        import ray  # noqa: PLC0415
-
-        if self._client is not None:
-            self._client.shutdown(timeout_s=DRAIN_GRACE_SECONDS)
-        ray.shutdown()
-
-    def _kill_all(self) -> None:
-        for process in processes.descendants(os.getpid()) | self._started:
-            processes.send(process, signal.SIGKILL)
-
-    def _proceed(self) -> None:
-        if self._stop.is_set():
-            raise Stopped
-
-    def _report(self, **changes: Any) -> None:
-        self._record = msgspec.structs.replace(self._record, **changes)
-        records.write(self._record)
-
-
-def leftovers(record: ClusterRecord) -> set[processes.ProcessId]:
-    """Processes of a cluster that are told by what they were started with.
-
-    Its token is in the environment of each, and HAProxy, which outlives the
-    actor that started it, has its config file in the cluster's own directory.
-    """
-    found = processes.marked(TOKEN_VARIABLE, record.token)
-    found |= processes.with_argument_below(Path(record.run_directory))
-    return found - {record.supervisor}
+        try:
+            secret = Path(self._plan.secret_file).read_bytes()
+        except OSError:  # it is just being replaced
+            return
+        if secret == self._secret:
+            return
+        self._secret = secret
+        token = Path(self.record.run_directory) / RAY_TOKEN
+        whole = msgspec.structs.replace(
+            self._plan.ticket,
+            gcs_address=self.record.gcs_address or "",
+            ray_token=token.read_text(encoding="ascii"),
+            cluster_secret=secret.decode(),
+        )
+        records.write_json(records.folder_of(self.record.name) / ticket.FILE, whole)
 
 
 def serve_client(connect: Any) -> Any:
@@ -264,34 +214,5 @@ def readiness(url: str) -> str:
         return str(error)
 
 
-def handle_stop_signals(supervisor: Supervisor) -> None:
-    """Let SIGTERM and SIGINT ask `supervisor` to end the cluster."""
-    signal.signal(signal.SIGTERM, supervisor.request_stop)
-    signal.signal(signal.SIGINT, supervisor.request_stop)
-
-
-def main(name: str) -> int:
-    """Run the supervisor of the cluster `name`; the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    folder = records.folder_of(name)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.error("another supervisor of %s holds %s", name, lock.name)  # noqa: TRY400
-            return 2
-        plan = msgspec.json.decode((folder / "plan.json").read_bytes(), type=Plan)
-        me = processes.identify(os.getpid())
-        if me is None:
-            raise RuntimeError("/proc does not know this process")
-        record = msgspec.structs.replace(plan.record, supervisor=me)
-        supervisor = Supervisor(msgspec.structs.replace(plan, record=record))
-        handle_stop_signals(supervisor)
-        processes.adopt_orphans()
-        if plan.parent is not None:
-            processes.end_with_parent(plan.parent)
-        return supervisor.run()
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(keeping.keep(sys.argv[1], Plan, Supervisor))

@@ -12,7 +12,7 @@ GONE = 410
 
 
 class Receiver:
-    """Listens on loopback.
+    """Listens on `host`, by default on loopback.
 
     `/ok` takes every delivery, `/flaky` turns the first try of each away, `/gone`
     wants none.
@@ -23,7 +23,8 @@ class Receiver:
         forged: tries whose signature did not verify; it took none of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
         self.bodies: dict[str, list[bytes]] = defaultdict(list)
         self.refused = 0
         self.forged = 0
@@ -37,9 +38,9 @@ class Receiver:
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, self._host, 0).start()
         _, port = self._runner.addresses[0][:2]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{self._host}:{port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -135,15 +135,16 @@ class Gate:
 
 
 class Gates:
-    """All gates; an async context manager that listens while it is entered."""
+    """All gates; an async context manager that listens on `host` while it is entered."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
         self.address = ""
+        self._host = host
         self._held: dict[str, Gate] = {}
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._receive, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._receive, self._host, 0)
         host, port = self._server.sockets[0].getsockname()
         self.address = f"{host}:{port}"
         return self

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,22 +110,8 @@ class RunningCluster:
 
     async def command(self, *arguments: str) -> Finished:
         """Runs `orchestrator` with this cluster's state and secrets."""
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "orchestrator.cli", *arguments),
-            cwd=ROOT,
-            env=self._environment(),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            async with asyncio.timeout(COMMAND_LIMIT_S):
-                output, errors = await child.communicate()
-        except TimeoutError:
-            child.kill()
-            await child.wait()
-            raise
-        return Finished(child.returncode or 0, output.decode(), errors.decode())
+        command = (sys.executable, "-m", "orchestrator.cli", *arguments)
+        return await finished(command, self._environment())
 
     async def up(self) -> None:
         """Brings it up and leaves it running."""
@@ -157,7 +143,7 @@ class RunningCluster:
         left = {process for process in had if processes.alive(process)}
         left |= processes.marked("ORCHESTRATOR_CLUSTER_TOKEN", record["token"])
         left |= processes.with_argument_below(Path(record["run_directory"]))
-        return [_command_of(process) for process in left]
+        return [command_of(process) for process in left]
 
     def key(self, prefix: str) -> str:
         """A whole API key."""
@@ -305,7 +291,7 @@ class RunningCluster:
         record = self._record()
         assert record is not None
         below = processes.descendants_of(ProcessId(**record["supervisor"]))
-        return [p for p in sorted(below, key=lambda p: p.pid) if fits(_command_of(p))]
+        return [p for p in sorted(below, key=lambda p: p.pid) if fits(command_of(p))]
 
     @property
     def store_url(self) -> str:
@@ -334,6 +320,26 @@ class RunningCluster:
         assert processes.send(self.own(process.pid), signal.SIGKILL)
 
 
+async def finished(command: Sequence[str], environment: Mapping[str, str]) -> Finished:
+    """Runs a command to its end, which is to come within `COMMAND_LIMIT_S`."""
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(COMMAND_LIMIT_S):
+            output, errors = await child.communicate()
+    except TimeoutError:
+        child.kill()
+        await child.wait()
+        raise
+    return Finished(child.returncode or 0, output.decode(), errors.decode())
+
+
 def predict_path(model: str) -> str:
     """Where `model` or `model/environment` is run."""
     name, _, environment = model.partition("/")
@@ -354,7 +360,7 @@ def _listening(process: ProcessId) -> set[int]:
     return {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
 
 
-def _command_of(process: ProcessId) -> str:
+def command_of(process: ProcessId) -> str:
     try:
         return " ".join(psutil.Process(process.pid).cmdline())
     except psutil.NoSuchProcess:

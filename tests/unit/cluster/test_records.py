@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from orchestrator.cluster import local, processes, records
+from orchestrator.cluster import local, processes, records, starting
 from orchestrator.cluster.processes import ProcessId
 from orchestrator.cluster.records import ClusterError, ClusterRecord, Phase
 from orchestrator.cluster.settings import serve_settings
@@ -123,7 +123,6 @@ def settings_in(directory: Path, others: list[ClusterRecord]) -> dict[str, str]:
     return serve_settings(
         run_directory=directory,
         token="t",
-        loopback=True,
         max_connections=100,
         drain_seconds=2,
         longest_request_seconds=5000,
@@ -155,4 +154,4 @@ def test_a_run_directory_that_others_can_write_to_is_refused(
     directory.parent.chmod(0o777)
     monkeypatch.setattr(records, "run_directory_of", lambda _: directory)
     with pytest.raises(ClusterError, match="can be written to by other users"):
-        local._make_run_directory("alpha")
+        starting.make_run_directory("alpha")
