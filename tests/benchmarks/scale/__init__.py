@@ -1,0 +1,1 @@
+"""How the parts of a cluster grow: permits, environments, routers, dispatchers."""
