@@ -11,7 +11,7 @@ RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test lint format bench chaos fidelity experiments browser-tools clean
+.PHONY: help demo up down test lint format bench bench-scale nodes chaos fidelity experiments browser-tools clean
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,7 @@ lint: $(DEV_STAMP) ## ruff, mypy and the import rules
 # Unit tests mostly wait for small servers, so several run at a time.
 test: lint browser-tools ## lint, then every test
 	$(VENV)/bin/pytest --numprocesses 3 tests/unit
+	$(VENV)/bin/pytest tests/kubernetes
 	$(VENV)/bin/pytest tests/clients
 	$(VENV)/bin/pytest tests/integration
 	$(VENV)/bin/pytest tests/console
@@ -83,6 +84,12 @@ format: $(DEV_STAMP) ## Let ruff rewrite what it can
 
 bench: $(DEV_STAMP) ## Measure against LitServe, BentoML and Ray Serve (not part of test)
 	$(VENV)/bin/python -m tests.benchmarks
+
+bench-scale: $(DEV_STAMP) ## Measure how permits, environments, routers and dispatchers grow, for docs/scale.md (not part of test)
+	$(VENV)/bin/python -m tests.benchmarks.scale --update
+
+nodes: $(DEV_STAMP) ## Lose, cut off and drain nodes of a cluster in network namespaces (as root; not part of test)
+	$(VENV)/bin/pytest tests/nodes
 
 chaos: $(DEV_STAMP) ## Kill every part under load, and see that what was accepted adds up (not part of test)
 	$(VENV)/bin/python -m tests.chaos
