@@ -59,7 +59,7 @@ def of_file(config: Config, path: Path, env: Mapping[str, str]) -> Deployed:
     Raises:
         ConfigError: a secret that the config refers to is missing.
     """
-    planned = local.plan_of(config, path, env)
+    planned = local.plan_of(config, path, env, node_ip=local.node_ip_of(config.cluster.name))
     fits = config.longest_request_seconds
     return Deployed.of(planned.serve, planned.fixed, fits_requests_s=fits)
 
