@@ -390,7 +390,7 @@ def test_replicas_are_placed_by_labels_and_resources(loaded, compiled):
     changed = compile_serve(loaded(PLACED, ENV), ENV)
     ServeDeploySchema.model_validate(changed)
     assert part_options(changed)["Replica"] == part_options(compiled)["Replica"] | {
-        "label_selector": {"disk": "in(nvme, ssd)"},
+        "label_selector": {"disk": "in(nvme,ssd)"},
         "resources": {"licence": 1, "slice": 0.5},
     }
 

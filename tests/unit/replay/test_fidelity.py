@@ -157,6 +157,8 @@ def test_a_readme_without_markers_is_left_alone(readme: Path):
 def test_what_was_done_is_told_with_the_numbers():
     runs = [run_of(LIVE, 1, 2.0, 100.0)]
     runs[0].span_s = 155.6
+    runs[0].lag = {"p50": 0.001, "p99": 0.0042, "max": 0.1}
     found = harness.about(Report(runs=runs), Calibration(STARTS, Overheads(0.0021, 0.0034)), 3)
     assert found.startswith("`make fidelity`, 3 seeds, 156 s each, ")
     assert "9 starts, 2.1 ms added to a request in its slot and 3.4 ms outside of it" in found
+    assert "99 % were sent at most 4.2 ms late" in found
