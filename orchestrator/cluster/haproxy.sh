@@ -7,7 +7,8 @@
 #
 # Metrics and statistics, for which Serve knows no address, listen on loopback. A peer that
 # vanished without a word is noticed within 11 s, so that its requests can go elsewhere. Those
-# can only go that were complete when they were sent, hence http-buffer-request.
+# can only go that were complete when they were sent; to wait for that (http-buffer-request)
+# would hold back the 413 that a caller is owed before it sends a large body.
 set -eu
 
 config=
@@ -24,7 +25,6 @@ case $config in
     -e "/^frontend http_frontend\$/{n;s/^\( *bind \)\(.*\):/\1${ORCHESTRATOR_HAPROXY_PUBLIC:-\2}:/;}" \
     -e '/^ *default-server /s/$/ tcp-ut 11s/' \
     -e '/^defaults$/a\
-    option http-buffer-request\
     option srvtcpka\
     srvtcpka-idle 5s\
     srvtcpka-intvl 2s\

@@ -65,7 +65,7 @@ class Listener(NamedTuple):
 def processes_of(record: ClusterRecord) -> set[int]:
     found = processes.descendants(record.supervisor.pid) | {record.supervisor}
     found |= records.leftovers(record)
-    assert any(TOKEN_VARIABLE in psutil.Process(process.pid).environ() for process in found)
+    assert TOKEN_VARIABLE in psutil.Process(record.supervisor.pid).environ()
     return {process.pid for process in found}
 
 
@@ -153,7 +153,13 @@ def test_what_has_no_route_answers_nobody(started: tuple[str, ClusterRecord]) ->
     _, record = started
     first = int(record.settings["RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"])
     eventually(lambda: answers(record), 60)
-    ports = {each.port for each in listeners(record) if first <= each.port < first + 250}
+    ports: set[int] = set()
+
+    def all_there() -> bool:
+        ports.update(each.port for each in listeners(record) if first <= each.port < first + 250)
+        return len(ports) >= 4
+
+    eventually(all_there, 60)
     assert len(ports) == 4, "router, dispatcher, observatory and queue"
     ready = [port for port in ports if status_of(f"http://127.0.0.1:{port}/readyz") == 200]
     assert len(ready) == 1, "more than the router answer"

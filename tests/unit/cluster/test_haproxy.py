@@ -79,7 +79,6 @@ def test_only_the_public_port_leaves_loopback(
     assert binds(config) == ["127.0.0.1:9101", wanted, "127.0.0.1:8404"]
     text = config.read_text(encoding="utf-8")
     assert "option srvtcpka" in text
-    assert "option http-buffer-request" in text
     assert "check tcp-ut 11s" in text
 
 
