@@ -11,8 +11,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import msgspec
 from orchestrator.cluster import (
     gcs_store,
     keeping,
+    member,
     processes,
     records,
     starting,
@@ -310,22 +309,12 @@ def _ticket(plan: ClusterPlan, record: ClusterRecord) -> ticket.Ticket:
 
 def _apply(record: ClusterRecord, config: dict[str, Any]) -> None:
     """Join the cluster as a driver and hand Serve its new config."""
-    try:
-        done = subprocess.run(  # noqa: S603  # our own interpreter and module
-            [sys.executable, "-m", "orchestrator.cluster.driver", record.gcs_address or ""],
-            env=starting.environment_of(record),
-            input=msgspec.json.encode(config),
-            capture_output=True,
-            timeout=_APPLY_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ClusterError(
-            f'cluster "{record.name}" did not take the config within {_APPLY_SECONDS:.0f} s'
-        ) from None
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ClusterError(
-            f'cluster "{record.name}" did not take the config: '
-            f"{said[-1] if said else f'status {done.returncode}'}"
-        )
+    took = f'cluster "{record.name}" did not take the config'
+    member.drive(
+        [record.gcs_address or ""],
+        config,
+        env=starting.environment_of(record),
+        seconds=_APPLY_SECONDS,
+        late=took,
+        failed=took,
+    )

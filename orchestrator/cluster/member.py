@@ -21,7 +21,7 @@ from orchestrator.cluster.records import ClusterError
 from orchestrator.config.cluster import is_loopback
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from orchestrator.cluster.applications import Details
     from orchestrator.cluster.records import ClusterRecord
@@ -88,26 +88,17 @@ class Member:
             ClusterError: it failed, or did not answer in time.
         """
         self._require_listener()
-        try:
-            done = subprocess.run(  # noqa: S603  # our own interpreter and module
-                [sys.executable, "-m", "orchestrator.cluster.driver", self.where, command],
-                # Ray adds a driver's folder to where all nodes look for modules.
-                cwd="/",
-                env=self._env,
-                input=msgspec.json.encode(given),
-                capture_output=True,
-                timeout=seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise ClusterError(
-                f"the Ray cluster at {self.where} did not answer within {seconds:.0f} s"
-            ) from None
-        if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            reason = said[-1] if said else f"status {done.returncode}"
-            raise ClusterError(f"the Ray cluster at {self.where}: {reason}")
-        return msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=kind)
+        said = drive(
+            [self.where, command],
+            given,
+            # Ray adds a driver's folder to where all nodes look for modules.
+            cwd="/",
+            env=self._env,
+            seconds=seconds,
+            late=f"the Ray cluster at {self.where} did not answer",
+            failed=f"the Ray cluster at {self.where}",
+        )
+        return msgspec.json.decode(said.strip().splitlines()[-1], type=kind)
 
     def _require_listener(self) -> None:
         """Ray tries for half a minute where nothing listens; say it at once."""
@@ -116,6 +107,48 @@ class Member:
             socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
         except OSError as error:
             raise ClusterError(f"no Ray cluster answers at {self.where}: {error}") from error
+
+
+def drive(
+    arguments: Sequence[str],
+    given: object,
+    *,
+    env: Mapping[str, str],
+    seconds: float,
+    late: str,
+    failed: str,
+    cwd: str | None = None,
+) -> bytes:
+    """What the driver writes, in a process of its own, when it is given something as JSON.
+
+    Args:
+        arguments: the cluster's GCS address, and the command.
+        given: what it reads.
+        env: of its process.
+        seconds: how long it may take.
+        late: how the sentence begins that says that it took longer.
+        failed: how the one begins that says why it failed.
+        cwd: where it runs; None: here.
+
+    Raises:
+        ClusterError: it failed, or took longer.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603  # our own interpreter and module
+            [sys.executable, "-m", "orchestrator.cluster.driver", *arguments],
+            cwd=cwd,
+            env=env,
+            input=msgspec.json.encode(given),
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ClusterError(f"{late} within {seconds:.0f} s") from None
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ClusterError(f"{failed}: {said[-1] if said else f'status {done.returncode}'}")
+    return done.stdout
 
 
 def of_record(record: ClusterRecord, env: Mapping[str, str]) -> Member:
