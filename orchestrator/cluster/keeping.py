@@ -28,6 +28,8 @@ END_GRACE_SECONDS = 5.0
 
 _SURVEY_SECONDS = 1.0
 
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 class Stopped(Exception):  # noqa: N818  # not an error: somebody asked for it
     """SIGTERM or SIGINT came while it was being started."""
@@ -55,7 +57,7 @@ class Keeper(ABC):
             self.start()
             while not self._stop.wait(_SURVEY_SECONDS):
                 self.watch()
-        except Stopped:
+        except (Stopped, SystemExit):  # Ray's own handler exits, while Ray starts
             log.info("asked to stop while starting")
         except ClusterError as failure:
             error = str(failure)
@@ -142,8 +144,8 @@ P = TypeVar("P", bound=Plan)
 
 def handle_stop_signals(keeper: Keeper) -> None:
     """Let SIGTERM and SIGINT ask `keeper` to end."""
-    signal.signal(signal.SIGTERM, keeper.request_stop)
-    signal.signal(signal.SIGINT, keeper.request_stop)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, keeper.request_stop)
 
 
 def keep(name: str, kind: type[P], make: Callable[[P], Keeper]) -> int:
@@ -166,4 +168,8 @@ def keep(name: str, kind: type[P], make: Callable[[P], Keeper]) -> int:
         processes.adopt_orphans()
         if plan.parent is not None:
             processes.end_with_parent(plan.parent)
-        return keeper.run()
+        status = keeper.run()
+        # All is ended: what asks for it now would only cut this process's own leaving short.
+        for number in _STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        return status

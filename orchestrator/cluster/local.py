@@ -31,6 +31,7 @@ from orchestrator.cluster.cluster_plan import READY_SECONDS, ClusterPlan, plan_o
 from orchestrator.cluster.records import ClusterError, ClusterRecord, Phase
 from orchestrator.cluster.settings import (
     LOOPBACK,
+    NODE_LOSS_SETTINGS,
     PORTS,
     listening,
     require_free_port,
@@ -287,7 +288,7 @@ def _new_record(plan: ClusterPlan) -> ClusterRecord:
 
 def _ticket(plan: ClusterPlan, record: ClusterRecord) -> ticket.Ticket:
     """What others join with; the supervisor adds what it alone knows."""
-    common = shared_settings(
+    common = NODE_LOSS_SETTINGS | shared_settings(
         max_connections=plan.max_connections,
         drain_seconds=plan.drain_seconds,
         longest_request_seconds=plan.longest_request_seconds,

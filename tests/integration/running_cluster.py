@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -22,6 +21,7 @@ from ruamel.yaml import YAML
 
 from orchestrator.cluster import processes
 from orchestrator.cluster.processes import ProcessId
+from tests.ports import free_port
 
 T = TypeVar("T")
 
@@ -94,10 +94,7 @@ class RunningCluster:
     def prepare(cls, template: Path, folder: Path, gates: str) -> Self:
         """A cluster as `template` declares it, on a free port; nothing is started."""
         config = YAML(typ="safe").load(template)
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
-        config["cluster"]["port"] = port
+        port = config["cluster"]["port"] = free_port()
         cluster = cls(folder, config, gates, url=f"http://127.0.0.1:{port}")
         cluster.keys = {prefix: secrets.token_hex(16) for prefix in config["auth"]["keys"]}
         return cluster

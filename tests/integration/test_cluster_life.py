@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from orchestrator.cluster.local import ClusterPlan
 from orchestrator.cluster.records import ClusterError, ClusterRecord
 from orchestrator.cluster.settings import require_free_port
 from tests.integration.stand_in_app import serve_config
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -47,12 +47,6 @@ plan = msgspec.json.decode(sys.stdin.readline(), type=local.ClusterPlan)
 print(local.start(plan, detach=False).supervisor.pid, flush=True)
 signal.pause()
 """
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def a_plan(name: str, **options: Any) -> ClusterPlan:

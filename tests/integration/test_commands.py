@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_cluster_life import ROOT, free_port
+from tests.integration.test_cluster_life import ROOT
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 

@@ -1,5 +1,6 @@
 """Ray's control service dies, and its tables do not: requests go on, and scaling again."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -17,7 +18,8 @@ from orchestrator.cluster.records import ClusterRecord
 from orchestrator.config import load
 from orchestrator.store.embedded import find_program
 from tests.integration.running_cluster import ROOT, predict_path
-from tests.integration.test_cluster_life import eventually, free_port
+from tests.integration.test_cluster_life import eventually
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -62,8 +64,9 @@ def answers(record: ClusterRecord, model: str) -> bool:
 
 def control_service(record: ClusterRecord) -> processes.ProcessId | None:
     for process in processes.descendants_of(record.supervisor):
-        if psutil.Process(process.pid).name() == "gcs_server":
-            return process
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if psutil.Process(process.pid).name() == "gcs_server":
+                return process
     return None
 
 

@@ -23,7 +23,8 @@ from orchestrator.cluster.records import TOKEN_VARIABLE, ClusterError
 from orchestrator.cluster.settings import serve_settings
 from orchestrator.config.store_address import EMBEDDED_VARIABLE
 from orchestrator.store.embedded import EmbeddedServer
-from tests.integration.test_cluster_life import ROOT, free_port
+from tests.integration.test_cluster_life import ROOT
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 

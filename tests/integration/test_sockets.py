@@ -17,7 +17,8 @@ from orchestrator.cluster import local, processes, records
 from orchestrator.cluster.records import TOKEN_VARIABLE, ClusterRecord
 from orchestrator.config import load
 from tests.integration.running_cluster import ROOT, predict_path
-from tests.integration.test_cluster_life import eventually, free_port
+from tests.integration.test_cluster_life import eventually
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from orchestrator.cluster.settings import shared_settings
+from orchestrator.cluster.settings import NODE_LOSS_SETTINGS, shared_settings
 from orchestrator.config import load
 from tests.kubernetes import manifests
 from tests.kubernetes.manifests import (
@@ -257,7 +257,8 @@ def test_pods_of_a_part_are_spread(overlay, pods):
 
 def test_the_settings_are_those_of_every_cluster(documents):
     config = example()
-    assert named(documents, "ConfigMap", "orchestrator-settings")["data"] == shared_settings(
+    stated = named(documents, "ConfigMap", "orchestrator-settings")["data"]
+    assert stated == NODE_LOSS_SETTINGS | shared_settings(
         max_connections=config.cluster.max_connections,
         drain_seconds=config.router.drain_seconds,
         longest_request_seconds=config.longest_request_seconds,

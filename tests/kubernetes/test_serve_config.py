@@ -17,9 +17,9 @@ from orchestrator import cluster_secret
 from orchestrator.cluster.dashboard import Dashboard
 from orchestrator.config import load_text
 from orchestrator.kubernetes import kustomization, rendering
-from tests.integration.test_cluster_life import free_port
 from tests.integration.test_existing_ray import PlainRay, eventually
 from tests.kubernetes.manifests import OVERLAYS, Document, groups, ray_service, settings
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

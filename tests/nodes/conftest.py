@@ -13,7 +13,8 @@ from tests.chaos.receiver import Receiver
 from tests.integration.gates import Gates
 from tests.nodes.cluster import EAST, HEAD, WEST, NodesCluster
 from tests.nodes.namespaces import Network, NotPermitted
-from tests.unit.store.servers import Server, answering, free_port, in_memory, run, valkey
+from tests.ports import free_port
+from tests.unit.store.servers import Server, answering, in_memory, run, valkey
 
 HERE = Path(__file__).parent
 FIRST_S = 240.0

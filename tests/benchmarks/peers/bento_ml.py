@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.benchmarks.environments import Environment
 from tests.benchmarks.peers.base import PROJECT, Peer
-from tests.benchmarks.ports import free_ports
+from tests.ports import free_port
 
 VERSION = "1.4.39"
 ENVIRONMENT = Environment("bentoml", [f"bentoml=={VERSION}"])
@@ -38,7 +38,7 @@ class BentoMLPeer(Peer):
         ENVIRONMENT.prepare()
 
     def launch(self) -> subprocess.Popen[bytes]:
-        (self._port,) = free_ports(1)
+        self._port = free_port()
         # fmt: off
         command = [
             ENVIRONMENT.python, "-m", "bentoml", "serve", "bento_ml_echo:Echo",

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.benchmarks.peers.base import Peer
-from tests.benchmarks.ports import free_ports
+from tests.ports import free_port
 
 
 class LitServePeer(Peer):
@@ -27,7 +27,7 @@ class LitServePeer(Peer):
         return version("litserve")
 
     def launch(self) -> subprocess.Popen[bytes]:
-        (self._port,) = free_ports(1)
+        self._port = free_port()
         return self.run_child(
             [sys.executable, "-m", "tests.benchmarks.servers.lit_serve_echo", str(self._port)]
         )

@@ -12,7 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from tests.benchmarks.peers.base import PROJECT, Peer, PeerError
-from tests.benchmarks.ports import free_ports
+from tests.ports import free_port
 
 CONFIG = PROJECT / "configs" / "bench.yaml"
 MODELS = ("echo", "slots4", "slots16-10ms", "slots64-10ms")
@@ -53,7 +53,7 @@ class OrchestratorPeer(Peer):
 
     def launch(self) -> None:
         """Bring the cluster up detached: the command ends, the cluster stays."""
-        (self._port,) = free_ports(1)
+        self._port = free_port()
         config = self.folder / "bench.yaml"
         write_config(config, self._port, self.changes())
         self._run("up", str(config), "--detach")

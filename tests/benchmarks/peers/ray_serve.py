@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from tests.benchmarks.peers.base import Peer
-from tests.benchmarks.ports import free_ports
+from tests.ports import free_port
 
 SERVER = "tests.benchmarks.servers.ray_serve_composition"
 
@@ -44,5 +44,5 @@ class RayServePeer(Peer):
         }
 
     def launch(self) -> subprocess.Popen[bytes]:
-        (self._port,) = free_ports(1)
+        self._port = free_port()
         return self.run_child([sys.executable, "-m", SERVER, str(self._port)], self.settings())

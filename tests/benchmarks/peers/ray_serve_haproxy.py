@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tests.benchmarks.peers.ray_serve import RayServePeer
-from tests.benchmarks.ports import free_ports, free_range
+from tests.ports import free_ports, free_range
 
 # Serve takes one port per ingress replica (here one) from a range; the rest is room for a
 # replica that is replaced while the old one's port is in quarantine.

@@ -17,8 +17,8 @@ from ruamel.yaml import YAML
 
 from orchestrator.cluster.records import ClusterRecord
 from tests.benchmarks.peers.orchestrator import OrchestratorPeer
-from tests.benchmarks.ports import free_ports
 from tests.benchmarks.processes import cpu_seconds
+from tests.ports import free_port
 
 POLL_S = 0.2
 ROUTERS, DISPATCHERS, QUEUES = "routers", "dispatchers", "queues"
@@ -72,7 +72,7 @@ class ScaleCluster(OrchestratorPeer):
 
     def launch(self) -> None:
         """Bring it up detached."""
-        (self._port,) = free_ports(1)
+        self._port = free_port()
         self._config = {
             **self._config,
             "cluster": {

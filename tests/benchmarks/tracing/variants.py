@@ -6,7 +6,7 @@ import urllib.request
 from typing import Any, ClassVar
 
 from tests.benchmarks.peers.orchestrator import OrchestratorPeer
-from tests.benchmarks.ports import free_ports
+from tests.ports import free_port
 
 
 class TracingOff(OrchestratorPeer):
@@ -25,7 +25,7 @@ class Traced(TracingOff):
 
     def launch(self) -> None:
         """The collector first, then the cluster that is to find it."""
-        (self._collector_port,) = free_ports(1)
+        self._collector_port = free_port()
         self.run_child(
             [sys.executable, "-m", "tests.benchmarks.tracing.collector", str(self._collector_port)]
         )

@@ -10,8 +10,8 @@ from tests.benchmarks.__main__ import choose
 from tests.benchmarks.peers.bento_ml import BentoMLPeer
 from tests.benchmarks.peers.lit_serve import LitServePeer
 from tests.benchmarks.peers.orchestrator import CONFIG, MODELS, OrchestratorPeer, write_config
-from tests.benchmarks.ports import free_ports, free_range
 from tests.benchmarks.suite import CONTENDED_CASES, ECHO, OURS, PEERS, Case, Plan
+from tests.ports import free_ports, free_range
 
 
 def test_every_case_of_ours_is_a_model_of_the_configuration():

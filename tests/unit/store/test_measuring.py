@@ -9,7 +9,7 @@ import pytest
 from orchestrator.lifecycle.errors import StoreUnreachable
 from orchestrator.store import Store, keys
 from orchestrator.telemetry.instruments import Registry
-from tests.unit.store.servers import free_port
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.unit.store.servers import Server

@@ -11,7 +11,8 @@ import pytest
 
 from orchestrator.lifecycle.errors import StoreUnreachable
 from orchestrator.store import Event, Store
-from tests.unit.store.servers import Server, answering, free_port, in_memory, run, valkey
+from tests.ports import free_port
+from tests.unit.store.servers import Server, answering, in_memory, run, valkey
 from tests.unit.store.world import Hearer, World, until
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from orchestrator.store import Store
 from orchestrator.store import connection as connection_module
 from orchestrator.store.connection import CALL_S
 from orchestrator.store.records import Depth
-from tests.unit.store.servers import Server, free_port, start_alone, valkey
+from tests.ports import free_port
+from tests.unit.store.servers import Server, start_alone, valkey
 from tests.unit.store.world import LONG_S, RESULT, World
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from tests.benchmarks.asynchronous.metrics import (
 )
 from tests.benchmarks.asynchronous.systems.base import POLL_S, System
 from tests.benchmarks.peers.base import PeerError, post
-from tests.benchmarks.ports import free_ports
 from tests.benchmarks.wrk import LoadGeneratorError, find_wrk
+from tests.ports import free_port
 
 CONFIG = Path(__file__).parents[1] / "cluster.yaml"
 COMMAND = str(Path(sys.executable).parent / "orchestrator")
@@ -94,7 +94,7 @@ class OrchestratorSystem(System):
         """A cluster that has answered."""
         store = self.new_store()
         self._folder = self.new_folder()
-        (self._port,) = free_ports(1)
+        self._port = free_port()
         config = self._folder / "cluster.yaml"
         write_config(config, self._port, store.url)
         self._orchestrator("up", str(config), "--detach", patience_s=UP_PATIENCE_S)
@@ -129,7 +129,7 @@ class OrchestratorSystem(System):
 
     def _start_receiver(self) -> str:
         """Address of a receiver that listens."""
-        (port,) = free_ports(1)
+        port = free_port()
         child = self.start([sys.executable, "-m", RECEIVER, str(port)])
         url = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + UP_PATIENCE_S
