@@ -11,7 +11,8 @@ from contextlib import closing
 
 _PORTS = range(10_000, 20_000)  # clusters take theirs from 20,000 on
 
-_next = itertools.cycle(random.sample(_PORTS, len(_PORTS)))
+# Not the generator that tests are given a seed for: processes beside each other would agree.
+_next = itertools.cycle(random.SystemRandom().sample(_PORTS, len(_PORTS)))
 """Each comes once in a process, so that two that were asked for differ."""
 
 

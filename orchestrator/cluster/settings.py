@@ -254,7 +254,7 @@ def _own_ports(count: int) -> list[int]:
     Raises:
         ClusterError: there are not enough.
     """
-    shuffled = random.sample(_OWN_PORTS, len(_OWN_PORTS))
+    shuffled = random.SystemRandom().sample(_OWN_PORTS, len(_OWN_PORTS))
     free = list(itertools.islice((port for port in shuffled if _is_free("", port)), count))
     if len(free) < count:
         raise ClusterError(
