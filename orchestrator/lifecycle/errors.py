@@ -441,8 +441,8 @@ class DeadlineExceeded(RequestError):
         self.attempts = attempts
 
     def __str__(self) -> str:
-        where = "while it ran" if self.attempts else "before it could run"
-        return f"The deadline given by {self.field} passed {where}."
+        when = f"after attempt {self.attempts} had begun" if self.attempts else "before it could run"
+        return f"The deadline given by {self.field} passed {when}."
 
 
 class CallerGone(RequestError):

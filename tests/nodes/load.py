@@ -25,8 +25,10 @@ CALLERS = 4
 SUBMITTERS = 2
 PAUSE_S = 0.05
 """Between two submissions; what is submitted has to be run, too."""
-DEADLINE_S = 30.0
-"""What each synchronous request allows, and how long an asynchronous one may take to be accepted."""
+DEADLINE_S = 60.0
+"""What each synchronous request allows, and how long an asynchronous one may take to be accepted:
+a silence counts after ten seconds, and then a router, a dispatcher and a queue start elsewhere,
+each a new process, at the same time and on the same cores as all of the cluster."""
 CALL_S = 10.0
 END_S = 90.0
 """How long all that was accepted may take to end, once nothing more is submitted."""
