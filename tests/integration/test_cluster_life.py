@@ -18,8 +18,8 @@ import pytest
 
 from orchestrator.cluster import local, processes, records
 from orchestrator.cluster.local import ClusterPlan
+from orchestrator.cluster.machine import require_free_port
 from orchestrator.cluster.records import ClusterError, ClusterRecord
-from orchestrator.cluster.settings import require_free_port
 from tests.integration.stand_in_app import serve_config
 from tests.ports import free_port
 

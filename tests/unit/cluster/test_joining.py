@@ -18,6 +18,7 @@ from orchestrator.cluster import (
 )
 from orchestrator.cluster.joining import Offer
 from orchestrator.cluster.records import ClusterError
+from orchestrator.cluster.settings import MAX_CONNECTIONS
 from orchestrator.cluster.ticket import Ticket
 from orchestrator.config import load
 
@@ -50,7 +51,7 @@ def a_ticket(**changes: object) -> Ticket:
         host="0.0.0.0",
         port=8000,
         url="http://203.0.113.1:8000",
-        settings={"RAY_SERVE_ENABLE_HA_PROXY": "1"},
+        settings={"RAY_SERVE_ENABLE_HA_PROXY": "1", MAX_CONNECTIONS: "100"},
         ray_token="t" * 64,
         cluster_secret="s" * 64,
         variables=[],

@@ -1,11 +1,13 @@
 """What is written down about a cluster, and where its sockets lie."""
 
+import resource
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from orchestrator.cluster import local, processes, records, starting
+from orchestrator.cluster.machine import require_open_files
 from orchestrator.cluster.processes import ProcessId
 from orchestrator.cluster.records import ClusterError, ClusterRecord, Phase
 from orchestrator.cluster.settings import serve_settings
@@ -117,6 +119,21 @@ def test_a_request_may_take_as_long_as_its_time_outs_allow(tmp_path: Path) -> No
     settings = settings_in(tmp_path, [])
     assert int(settings["RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"]) > 5000
     assert int(settings["RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S"]) > 5000
+
+
+def test_more_connections_than_the_user_may_open_files_for_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 4096))
+    require_open_files(1923)
+    with pytest.raises(ClusterError, match=r"1924 needs 4098 open files.* 4096.* 1923 at most"):
+        require_open_files(1924)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, resource.RLIM_INFINITY))
+    require_open_files(1924)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 4096))
+    monkeypatch.setattr("os.geteuid", lambda: 0)  # who raises it
+    require_open_files(1924)
 
 
 def settings_in(directory: Path, others: list[ClusterRecord]) -> dict[str, str]:
