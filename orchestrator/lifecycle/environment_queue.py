@@ -22,7 +22,7 @@ from orchestrator.lifecycle.description import describe
 from orchestrator.lifecycle.permits import HEADS, Exchange, Grant, Reply, Usable, WorkClass
 from orchestrator.lifecycle.registered import RegisteredHolder
 from orchestrator.lifecycle.replica import ReplicaReport, ReportReply
-from orchestrator.lifecycle.replica_pool import SETTLE_S, ReplicaPool
+from orchestrator.lifecycle.replica_pool import ReplicaPool
 from orchestrator.lifecycle.scaling.autoscaler import Autoscaler
 from orchestrator.lifecycle.scaling.pace import Decision
 from orchestrator.lifecycle.scaling.policy import Seen
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from orchestrator.lifecycle.settings import EnvironmentSettings
+
+SETTLED_AFTER_S = 6.0
+"""A report that was under way to a queue that died is given up after 5 s, and the replica's next
+one, which finds this queue, follows within a second: by then all have been heard of."""
 
 WOKEN_S = 1.0
 """A replica that was woken counts as used for so long after it became ready."""
@@ -161,7 +165,7 @@ class EnvironmentQueue:
 
     def settled(self, now: float) -> bool:
         """False while a new queue may not have heard of all replicas and holders yet."""
-        return now - self.born >= 2 * SETTLE_S
+        return now - self.born >= SETTLED_AFTER_S
 
     # Holders, seen from inside
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.lifecycle.chronicle import Change, Start
-from orchestrator.lifecycle.environment_queue import EnvironmentQueue
+from orchestrator.lifecycle.environment_queue import SETTLED_AFTER_S, EnvironmentQueue
 from orchestrator.lifecycle.permits import HEADS, Exchange, Head, Reply, WorkClass
 from orchestrator.lifecycle.replica import ReplicaReport, Stage
 from orchestrator.lifecycle.settings import EnvironmentSettings
@@ -742,7 +742,7 @@ def test_a_policy_that_cannot_be_loaded_leaves_the_queue_working(scene: Scene, a
 def test_a_new_queue_takes_no_replica_away_before_it_has_settled(scene: Scene):
     for replica_id in ("r1", "r2", "r3"):
         scene.report(replica_id, Stage.READY)
-    scene.pass_time(1.9)
+    scene.pass_time(SETTLED_AFTER_S - 0.1)
     assert not scene.queue.settled(scene.now)
     assert scene.queue.decision.desired == 3
     scene.pass_time(0.1)
