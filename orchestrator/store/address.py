@@ -21,10 +21,10 @@ CONNECT_S: Final = 1.0
 REPLY_S: Final = 5.0
 _CONNECTIONS: Final = 8
 _SENTINEL: Final = "redis+sentinel"
+_SENTINEL_TLS: Final = "rediss+sentinel"
 # What may follow the `?` of an address: how the server is trusted and who asks.
-_QUERY: Final = frozenset(
-    {"db", "username", "password", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"}
-)
+_TRUST: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"})
+_QUERY: Final = _TRUST | {"db", "username", "password"}
 _SENTINEL_PORT: Final = 26379
 
 # A server that vanished is noticed by idle connections too, such as those that hear news.
@@ -34,8 +34,9 @@ _KEPT_ALIVE: Final[dict[str, Any]] = {
 }
 
 _RULE: Final = (
-    "the store's address must be redis://, rediss://, unix:// or redis+sentinel://, "
-    f"with no other settings than {', '.join(sorted(_QUERY))}"
+    "the store's address must be redis://, rediss://, unix://, redis+sentinel:// or "
+    f"rediss+sentinel://, with no other settings than {', '.join(sorted(_QUERY))}; with Sentinel, "
+    f"than {', '.join(sorted(_TRUST))}, and these with TLS"
 )
 
 
@@ -47,7 +48,7 @@ def client_of(url: str) -> Redis:
     """
     try:
         parts = urlsplit(url)
-        if parts.scheme == _SENTINEL:
+        if parts.scheme in (_SENTINEL, _SENTINEL_TLS):
             return _master(parts)
         place: dict[str, Any] = {**parse_url(url)}
     except ValueError:
@@ -87,7 +88,15 @@ def _bounds() -> dict[str, Any]:
 
 
 def _master(parts: SplitResult) -> Redis:
-    """`redis+sentinel://user:password@host:port,host:port/master/db`; the user is the master's."""
+    """`redis+sentinel://user:password@host:port,host:port/master/db`; the user is the master's.
+
+    With `rediss+sentinel`, Sentinels and master are asked with TLS, and trusted alike.
+    """
+    tls: dict[str, Any] = {}
+    if parts.scheme == _SENTINEL_TLS:
+        tls = {"ssl": True, **{name: values[-1] for name, values in parse_qs(parts.query).items()}}
+    if tls.keys() - {"ssl"} - _TRUST or (parts.query and not tls):
+        raise ValueError
     user, _, places = parts.netloc.rpartition("@")
     username, _, password = user.partition(":")
     service, _, database = parts.path.strip("/").partition("/")
@@ -95,9 +104,10 @@ def _master(parts: SplitResult) -> Redis:
         raise ValueError
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
         [_host_and_port(place) for place in places.split(",")],
-        sentinel_kwargs=_bounds() | _KEPT_ALIVE,
+        sentinel_kwargs=_bounds() | _KEPT_ALIVE | tls,
         **_bounds(),
         **_KEPT_ALIVE,
+        **tls,
         username=unquote(username) or None,
         password=unquote(password) or None,
         db=int(database or 0),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from redis.asyncio.connection import SSLConnection
+from redis.asyncio.sentinel import SentinelManagedSSLConnection
 
 from orchestrator.lost_links import KEEP_ALIVE
 from orchestrator.store import Store
@@ -40,6 +42,17 @@ def test_an_address_of_sentinels_says_whom_to_ask_for_what():
     assert pool.connection_kwargs["db"] == 2
 
 
+def test_with_tls_sentinels_and_master_are_trusted_alike():
+    url = "rediss+sentinel://:p@h1:1/main?ssl_ca_certs=/ca.pem&ssl_cert_reqs=optional"
+    pool: Any = client_of(url).connection_pool
+    (sentinel,) = pool.sentinel_manager.sentinels
+    assert pool.connection_class is SentinelManagedSSLConnection
+    assert sentinel.connection_pool.connection_class is SSLConnection
+    for each in (pool, sentinel.connection_pool):
+        assert each.connection_kwargs["ssl_ca_certs"] == "/ca.pem"
+        assert each.connection_kwargs["ssl_cert_reqs"] == "optional"
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -50,6 +63,9 @@ def test_an_address_of_sentinels_says_whom_to_ask_for_what():
         "redis+sentinel://user:secret@host:26379",
         "redis+sentinel:///main",
         "redis+sentinel://user:secret@host/main/zero",
+        "redis+sentinel://user:secret@host/main?ssl_ca_certs=/ca.pem",
+        "rediss+sentinel://user:secret@host/main?socket_timeout=0",
+        "rediss+sentinel://user:secret@host/main?ssl=",
         "redis://user:secret@host?socket_timeout=0",
     ],
 )
