@@ -29,20 +29,31 @@ SILENCE_S: Final = 10.0
 
 _IDLE_S: Final = 4
 _INTERVAL_S: Final = 2
-_PROBES: Final = 3
+_COUNT: Final = 3
 
-KEEP_ALIVE: Final[dict[int, int]] = {
+_PROBES: Final[dict[int, int]] = {
     socket.TCP_KEEPIDLE: _IDLE_S,
     socket.TCP_KEEPINTVL: _INTERVAL_S,
-    socket.TCP_KEEPCNT: _PROBES,
-    socket.TCP_USER_TIMEOUT: int(SILENCE_S * 1000),
+    socket.TCP_KEEPCNT: _COUNT,
 }
+KEEP_ALIVE: Final = _PROBES | {socket.TCP_USER_TIMEOUT: int(SILENCE_S * 1000)}
 """Options of a TCP socket, beside SO_KEEPALIVE, whose other end reads what it is sent."""
 
 GONE: Final = frozenset({errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH})
 """What a connection ends with whose other end is gone."""
 
 _LOOK_S: Final = 5.0
+
+
+def probe_callers(listener: socket.socket) -> None:
+    """Has the kernel end connections that `listener` accepts when their callers' machines are gone.
+
+    It asks while nothing is on its way to them. There is no TCP_USER_TIMEOUT: an answer that
+    its caller leaves unread would look the same (see the module).
+    """
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _PROBES.items():
+        listener.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class Progress(NamedTuple):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import uvicorn
 import uvloop
 
+from orchestrator.lost_links import probe_callers
 from replicas.errors import StartFailed
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class ModelServer:
         listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             listener.bind((host, 0))
+            probe_callers(listener)
             await self.call(self._serve(app, listener))
         except BaseException:
             listener.close()

@@ -210,6 +210,16 @@ async def test_a_connection_that_was_closed_is_not_looked_at(replica: Replica, h
         sent.cancel()
 
 
+def test_what_a_listener_accepts_is_probed_and_may_be_left_unread():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        lost_links.probe_callers(listener)
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
+                assert accepted.getsockopt(socket.IPPROTO_TCP, option) == KEEP_ALIVE[option]
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 0
+
+
 # What becomes of an exchange
 
 
