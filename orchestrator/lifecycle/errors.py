@@ -441,7 +441,9 @@ class DeadlineExceeded(RequestError):
         self.attempts = attempts
 
     def __str__(self) -> str:
-        when = f"after attempt {self.attempts} had begun" if self.attempts else "before it could run"
+        when = (
+            f"after attempt {self.attempts} had begun" if self.attempts else "before it could run"
+        )
         return f"The deadline given by {self.field} passed {when}."
 
 

@@ -1,9 +1,13 @@
 """What every test can count on."""
 
+import contextlib
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from orchestrator.store.embedded import EmbeddedServer
 from orchestrator.telemetry.logs import current
 
 
@@ -13,3 +17,21 @@ def on_nobody_s_behalf() -> Iterator[None]:
     current.set(None)
     yield
     current.set(None)
+
+
+@pytest.fixture(scope="session")
+def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A real server on a unix socket, for all tests that need no more than one that works."""
+    with started_server(tmp_path_factory.mktemp("store")) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def started_server(folder: Path) -> Iterator[EmbeddedServer]:
+    with tempfile.TemporaryDirectory() as short:  # a socket's path has a longest length
+        server = EmbeddedServer(folder, Path(short) / "s")
+        server.start()
+        try:
+            yield server
+        finally:
+            server.end()

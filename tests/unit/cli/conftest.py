@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,12 +15,13 @@ from orchestrator import cli
 from orchestrator.lifecycle.async_request import ErrorCode
 from orchestrator.router.app import RouterApp
 from orchestrator.store import Store, records
-from orchestrator.store.embedded import EmbeddedServer
 from orchestrator.store.keys import tag_of
 from tests.unit.router.harness import Slots, serving, table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from orchestrator.store.embedded import EmbeddedServer
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
     Serving = Callable[[Mapping[str, Handler]], Awaitable[str]]
@@ -87,15 +86,6 @@ class Front:
         )
         assert gone
         return request_id
-
-
-@pytest.fixture(scope="session")
-def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    with tempfile.TemporaryDirectory() as short:  # a socket's path has a longest length
-        server = EmbeddedServer(tmp_path_factory.mktemp("store"), Path(short) / "s")
-        server.start()
-        yield server
-        server.end()
 
 
 @pytest.fixture

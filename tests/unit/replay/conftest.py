@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,15 +13,15 @@ import pytest
 
 from orchestrator.router.app import RouterApp
 from orchestrator.store import Store, records
-from orchestrator.store.embedded import EmbeddedServer
 from orchestrator.store.keys import tag_of
 from orchestrator.telemetry.timeline import Attempt, Run
 from tests.unit.router.harness import Slots, read_body, respond, serving, table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from orchestrator.lifecycle.async_request import ErrorCode
+    from orchestrator.store.embedded import EmbeddedServer
 
 KEY = "all.secret"
 WATCHES_NOT = "run.secret"
@@ -123,15 +121,6 @@ def run_of(claim: records.Claim, **facts: Any) -> Run:
         tried=tried,
         **whole,
     )
-
-
-@pytest.fixture(scope="session")
-def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    with tempfile.TemporaryDirectory() as short:  # a socket's path has a longest length
-        server = EmbeddedServer(tmp_path_factory.mktemp("store"), Path(short) / "s")
-        server.start()
-        yield server
-        server.end()
 
 
 def _key(*scopes: str) -> dict[str, Any]:

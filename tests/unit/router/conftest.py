@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -16,12 +14,13 @@ import uvloop
 from orchestrator.lifecycle.request import Outcome
 from orchestrator.router.app import RouterApp
 from orchestrator.store import Store
-from orchestrator.store.embedded import EmbeddedServer
 from orchestrator.telemetry import metrics
 from tests.unit.router.harness import Slots, serving, table
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
+
+    from orchestrator.store.embedded import EmbeddedServer
 
 
 class Rig:
@@ -152,24 +151,6 @@ async def rig() -> AsyncIterator[Rig]:
         for slots in made.values():
             assert not slots.out, "a permit was not released"
             assert slots.waiters == 0, "a waiter was left in line"
-
-
-@pytest.fixture(scope="session")
-def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """A real server on a unix socket, for all tests that need no more than one that works."""
-    with started_server(tmp_path_factory.mktemp("store")) as server:
-        yield server
-
-
-@contextlib.contextmanager
-def started_server(folder: Path) -> Iterator[EmbeddedServer]:
-    with tempfile.TemporaryDirectory() as short:  # a socket's path has a longest length
-        server = EmbeddedServer(folder, Path(short) / "s")
-        server.start()
-        try:
-            yield server
-        finally:
-            server.end()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from orchestrator.router.table import decode, store_address
-from tests.unit.router.conftest import started_server
+from tests.unit.conftest import started_server
 from tests.unit.router.harness import table
 from tests.unit.router.test_proxying import Recorder
 
