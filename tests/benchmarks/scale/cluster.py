@@ -6,10 +6,10 @@ import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import psutil
@@ -19,6 +19,8 @@ from orchestrator.cluster.records import ClusterRecord
 from tests.benchmarks.peers.orchestrator import OrchestratorPeer
 from tests.benchmarks.processes import cpu_seconds
 from tests.ports import free_port
+
+W = TypeVar("W")
 
 POLL_S = 0.2
 ROUTERS, DISPATCHERS, QUEUES = "routers", "dispatchers", "queues"
@@ -144,6 +146,16 @@ class ScaleCluster(OrchestratorPeer):
                 old.processes + 1, old.cpu_s + cpu_seconds(process), old.megabytes + had
             )
         return dict(found)
+
+    def cost_of(self, work: Callable[[], W], kinds: Sequence[str]) -> tuple[W, dict[str, float]]:
+        """What some work gives, and the processor seconds that each kind of process spent on it."""
+        before = self.usage(memory=False)
+        done = work()
+        after = self.usage(memory=False)
+        none = Usage()
+        return done, {
+            kind: after.get(kind, none).cpu_s - before.get(kind, none).cpu_s for kind in kinds
+        }
 
     def _written(self) -> str:
         path = self.folder / "scale.yaml"

@@ -5,24 +5,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.benchmarks.asynchronous.http_load import submit
-from tests.benchmarks.scale.cluster import DISPATCHERS, STORE, ScaleCluster, Usage, model
+from tests.benchmarks.scale.cluster import DISPATCHERS, ROUTERS, STORE, ScaleCluster, model
 from tests.benchmarks.scale.table import Section, middle, shown
 
 COUNTS = (1, 2)
 JOBS = 2000
 SLOTS = 64
 _WARM_UP_JOBS = 200
+_PARTS = (DISPATCHERS, ROUTERS, STORE)
 _MODEL = "tests.benchmarks.asynchronous.model:Started"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One batch with so many dispatchers. `store_busy` is its share of one core."""
+    """One batch with so many dispatchers.
+
+    `store_busy` is its share of one core; `cost_us`, microseconds of a core that a request costs
+    each part.
+    """
 
     dispatchers: int
     accepted_per_s: float
     finished_per_s: float
     store_busy: float
+    cost_us: dict[str, float]
 
 
 def measure(rounds: int, jobs: int, wrk: str, logs: Path, tell: Callable[[str], None]) -> Section:
@@ -53,12 +59,13 @@ def _visit(cluster: ScaleCluster, count: int, jobs: int, wrk: str) -> Seen:
     url = f"http://127.0.0.1:{cluster.port}/models/noop/production/async_predict"
     body: dict[str, object] = {"model_input": {}}
     submit(wrk, url, body, jobs=min(jobs, _WARM_UP_JOBS), read_results=True)
-    before = cluster.usage(memory=False).get(STORE, Usage()).cpu_s
-    batch = submit(wrk, url, body, jobs=jobs, read_results=True)
-    after = cluster.usage(memory=False).get(STORE, Usage()).cpu_s
+    batch, spent_s = cluster.cost_of(
+        lambda: submit(wrk, url, body, jobs=jobs, read_results=True), _PARTS
+    )
     took = batch.finished - batch.began
     accepted = jobs / (batch.all_accepted - batch.began)
-    return Seen(count, accepted, jobs / took, (after - before) / took)
+    cost_us = {part: 1e6 * seconds / jobs for part, seconds in spent_s.items()}
+    return Seen(count, accepted, jobs / took, spent_s[STORE] / took, cost_us)
 
 
 def _section(seen: Sequence[Seen], rounds: int, jobs: int) -> Section:
@@ -71,13 +78,15 @@ def _section(seen: Sequence[Seen], rounds: int, jobs: int) -> Section:
                 shown(middle([one.accepted_per_s for one in same])),
                 shown(middle([one.finished_per_s for one in same])),
                 shown(100 * middle([one.store_busy for one in same])),
+                *(shown(middle([one.cost_us[part] for one in same])) for part in _PARTS),
             ]
         )
     return Section(
         "dispatchers",
         f"One no-op replica of {SLOTS} slots, one router, the embedded store; {jobs:,} requests "
-        f"over 64 connections of wrk, each result read; medians of {rounds} rounds.",
-        ["dispatchers", "accepted/s", "finished/s", "store's core, % busy"],
+        f"over 64 connections of wrk, each result read; medians of {rounds} rounds. The last columns "
+        "are microseconds of a core that a request costs each part.",
+        ["dispatchers", "accepted/s", "finished/s", "store's core, % busy", *_PARTS],
         rows,
         [asdict(one) for one in seen],
     )

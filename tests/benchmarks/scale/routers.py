@@ -5,23 +5,35 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.benchmarks import wrk as load
-from tests.benchmarks.scale.cluster import ROUTERS, ScaleCluster, model
+from tests.benchmarks.scale.cluster import (
+    LOAD_BALANCER,
+    QUEUES,
+    REPLICAS,
+    ROUTERS,
+    ScaleCluster,
+    model,
+)
 from tests.benchmarks.scale.table import Section, middle, shown
 
 COUNTS = (1, 2, 4)
 CONNECTIONS = 64
 _WARM_UP_S = 1.0
+_PARTS = (LOAD_BALANCER, ROUTERS, QUEUES, REPLICAS)
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One measurement with so many routers."""
+    """One measurement with so many routers.
+
+    `cost_us`: microseconds of a core that a request costs each part.
+    """
 
     routers: int
     throughput: float
     p50_ms: float
     p99_ms: float
     errors: int
+    cost_us: dict[str, float]
 
 
 def measure(
@@ -53,8 +65,12 @@ def _visit(cluster: ScaleCluster, count: int, seconds: float, wrk: str) -> Seen:
     cluster.wait_for_count(ROUTERS, count)
     url = cluster.model_url("echo")
     load.measure(wrk, url, cluster.body, connections=CONNECTIONS, seconds=_WARM_UP_S)
-    found = load.measure(wrk, url, cluster.body, connections=CONNECTIONS, seconds=seconds)
-    return Seen(count, found.throughput, found.p50_ms, found.p99_ms, found.errors)
+    found, spent_s = cluster.cost_of(
+        lambda: load.measure(wrk, url, cluster.body, connections=CONNECTIONS, seconds=seconds),
+        _PARTS,
+    )
+    cost_us = {part: 1e6 * seconds / found.requests for part, seconds in spent_s.items()}
+    return Seen(count, found.throughput, found.p50_ms, found.p99_ms, found.errors, cost_us)
 
 
 def _section(seen: Sequence[Seen], rounds: int, seconds: float) -> Section:
@@ -71,13 +87,15 @@ def _section(seen: Sequence[Seen], rounds: int, seconds: float) -> Section:
                 shown(middle([one.p50_ms for one in same]), 2),
                 shown(middle([one.p99_ms for one in same]), 2),
                 str(sum(one.errors for one in same)),
+                *(shown(middle([one.cost_us[part] for one in same])) for part in _PARTS),
             ]
         )
     return Section(
         "routers",
         f"One echo replica of {CONNECTIONS} slots, {CONNECTIONS} connections of one thread of wrk "
-        f"on the same cores; medians of {rounds} rounds of {seconds:g} s.",
-        ["routers", "requests/s", "÷ one router's", "p50 ms", "p99 ms", "errors"],
+        f"on the same cores; medians of {rounds} rounds of {seconds:g} s. The last columns are "
+        "microseconds of a core that a request costs each part.",
+        ["routers", "requests/s", "÷ one router's", "p50 ms", "p99 ms", "errors", *_PARTS],
         rows,
         [asdict(one) for one in seen],
     )
