@@ -27,6 +27,7 @@ async def hold(asked: dict[str, Any]) -> None:
     queue = bounds() | ({} if asked["keep"] else {"keep_s": 0.0})
     client = PermitClient(asked["application"], queue)
     waits: list[float] = []
+    granted: dict[int, object] = {}  # kept, so that none gets the id of another
     # The first one finds the way to the queue, which is not what is measured.
     client.release(await client.acquire(deadline=time.monotonic() + _CONNECT_S))
     started = time.monotonic() + _WARM_UP_S
@@ -39,13 +40,15 @@ async def hold(asked: dict[str, Any]) -> None:
             client.release(permit)
             if began >= started:
                 waits.append(now - began)
+                granted[id(permit.slot)] = permit.slot
             if now - began < 0.001:
                 await asyncio.sleep(0)  # a permit that was at hand was no wait
 
     await asyncio.gather(*(take() for _ in range(asked["tasks"])))
     waits.sort()
     found = {
-        "permits": len(waits),
+        "taken": len(waits),
+        "granted": len(granted),
         "p50_ms": 1000 * waits[len(waits) // 2],
         "p99_ms": 1000 * waits[int(len(waits) * 0.99)],
     }

@@ -36,10 +36,17 @@ _BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One measurement. `queue_busy` is the queue's share of one core; None: not looked at."""
+    """One measurement; None: not looked at.
+
+    Attributes:
+        granted_per_s: permits that the queue gave out.
+        taken_per_s: requests that ran with one; several follow each other on one that is kept.
+        queue_busy: the queue's share of one core.
+    """
 
     name: str
-    permits_per_s: float
+    granted_per_s: float
+    taken_per_s: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
     queue_busy: float | None = None
@@ -52,7 +59,7 @@ def measure(rounds: int, seconds: float, logs: Path, tell: Callable[[str], None]
         for _ in range(rounds):
             rate = decisions_per_s(holders, seconds)
             seen.append(Seen(f"decisions alone, {holders} {_word(holders)}", rate))
-    tell(f"permits: decisions alone: {seen[0].permits_per_s:,.0f}/s")
+    tell(f"permits: decisions alone: {seen[0].granted_per_s:,.0f}/s")
     cluster = ScaleCluster(logs, {"models": {"echo": model(SLOTS)}})
     try:
         cluster.start()
@@ -62,7 +69,7 @@ def measure(rounds: int, seconds: float, logs: Path, tell: Callable[[str], None]
         ):
             one = _exchanging(cluster, holders, seconds, keep=keep)
             seen.append(one)
-            tell(f"permits: round {number + 1}: {one.name}: {one.permits_per_s:,.0f}/s")
+            tell(f"permits: round {number + 1}: {one.name}: {one.granted_per_s:,.0f}/s")
     finally:
         cluster.stop()
     return _section(seen, rounds, seconds)
@@ -162,11 +169,11 @@ def _exchanging(cluster: ScaleCluster, holders: int, seconds: float, *, keep: bo
         found = [json.loads(_line_of(child, seconds + _CONNECT_S)) for child in children]
         after, took = queue.cpu_times(), time.monotonic() - began
     busy = (after.user + after.system - before.user - before.system) / took
-    rate = sum(each["permits"] for each in found) / seconds
-    kept = "kept for 1 s" if keep else "each asked for"
+    kept = "kept for 1 s" if keep else "not kept"
     return Seen(
         f"{kept}, {holders} {_word(holders)}",
-        rate,
+        sum(each["granted"] for each in found) / seconds,
+        sum(each["taken"] for each in found) / seconds,
         middle([each["p50_ms"] for each in found]),
         max(each["p99_ms"] for each in found),
         busy,
@@ -219,7 +226,8 @@ def _section(seen: Sequence[Seen], rounds: int, seconds: float) -> Section:
         rows.append(
             [
                 name,
-                shown(middle([each.permits_per_s for each in same])),
+                shown(middle([each.granted_per_s for each in same])),
+                shown(_middle(same, "taken_per_s")),
                 *(shown(_middle(same, what), 2) for what in ("p50_ms", "p99_ms")),
                 shown(_percent(_middle(same, "queue_busy"))),
             ]
@@ -228,7 +236,7 @@ def _section(seen: Sequence[Seen], rounds: int, seconds: float) -> Section:
         "permits",
         f"One queue; {TASKS} requests at a time in each holder, which take a permit and give it "
         f"back at once; medians of {rounds} rounds of {seconds:g} s.",
-        ["permits", "per second", "p50 ms", "p99 ms", "queue's core, % busy"],
+        ["permits", "granted/s", "taken/s", "p50 ms", "p99 ms", "queue's core, % busy"],
         rows,
         [asdict(each) for each in seen],
     )
