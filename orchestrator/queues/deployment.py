@@ -14,7 +14,7 @@ import msgspec
 from orchestrator.lifecycle.environment_queue import EnvironmentQueue
 from orchestrator.lifecycle.settings import EnvironmentSettings
 from orchestrator.observatory.handle import ObservatoryHandle
-from orchestrator.queues.handle import WATCH_S
+from orchestrator.queues.handle import DESIRED_WATCH_S, WATCH_S
 from orchestrator.queues.telling import Telling
 from orchestrator.telemetry.settings import TelemetrySettings
 
@@ -45,6 +45,7 @@ class Queue:
     _ticking: asyncio.Task[None] | None = None
     _trouble: str = ""
     _silent_until: float = float("-inf")
+    _wanted: tuple[int, bool] | None = None
 
     def __init__(self, make_hub: Callable[[], Hub] = ObservatoryHandle) -> None:
         """A queue without settings.
@@ -54,7 +55,7 @@ class Queue:
         """
         self._make_hub = make_hub
         self._watches: dict[str, tuple[str, int, asyncio.Future[Reply | None]]] = {}
-        self._desired_changed = asyncio.Event()
+        self._wanted_changed = asyncio.Event()
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Go by these settings from now on (see `orchestrator.config`: EnvironmentSettings)."""
@@ -140,17 +141,21 @@ class Queue:
         """See `EnvironmentQueue.ahead`."""
         return self._ready.ahead(holder, age_s, time.monotonic())
 
-    async def desired(self, seen: int | None) -> tuple[int, bool]:
+    async def desired(self, seen: tuple[int, bool] | None) -> tuple[int, bool]:
         """How many replicas there should be, and whether that may be fewer than there are.
 
-        Held for at most `WATCH_S` while the number is still `seen`.
+        Held for at most `DESIRED_WATCH_S` while it is still what was `seen`.
         """
-        core = self._ready
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(WATCH_S):
-                while core.decision.desired == seen:
-                    self._desired_changed.clear()
-                    await self._desired_changed.wait()
+            async with asyncio.timeout(DESIRED_WATCH_S):
+                while (wanted := self._want()) == seen:
+                    self._wanted_changed.clear()
+                    await self._wanted_changed.wait()
+                return wanted
+        return self._want()
+
+    def _want(self) -> tuple[int, bool]:
+        core = self._ready
         return core.decision.desired, core.settled(time.monotonic())
 
     @property
@@ -185,7 +190,10 @@ class Queue:
 
     def _tell(self) -> None:
         """Answer those watches for which there is news."""
-        self._desired_changed.set()
+        wanted = self._want()
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self._wanted_changed.set()
         now = time.monotonic()
         for holder, (term, acked, future) in list(self._watches.items()):
             if future.done():

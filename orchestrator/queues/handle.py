@@ -17,6 +17,9 @@ CALL_TIMEOUT_S = 2.0
 WATCH_S = 1.0
 """How long a watch is held open at the queue; well within a lease."""
 
+DESIRED_WATCH_S = 10.0
+"""The same of Serve's controller, which has no lease: it asks for every environment."""
+
 
 class QueueUnavailable(Exception):  # noqa: N818 - a fact, like those of `lifecycle.errors`
     """The queue did not answer in time, or died with the call."""
@@ -55,7 +58,7 @@ class QueueHandle:
         """How many at other holders rank before a waiter of a holder, by its rank's age."""
         return cast("int", await self._call("ahead", CALL_TIMEOUT_S, holder, age_s))
 
-    async def desired(self, seen: int | None) -> tuple[int, bool]:
+    async def desired(self, seen: tuple[int, bool] | None) -> tuple[int, bool]:
         """Replicas wanted, and whether the queue has settled; held while it is still `seen`."""
-        call = self._call("desired", WATCH_S + CALL_TIMEOUT_S, seen)
+        call = self._call("desired", DESIRED_WATCH_S + CALL_TIMEOUT_S, seen)
         return cast("tuple[int, bool]", await call)

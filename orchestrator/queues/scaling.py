@@ -53,12 +53,8 @@ class DesiredReplicas:
     async def _ask(self) -> None:
         queue = QueueHandle(self.application)
         while True:
-            seen = self._answer[0] if self._answer is not None and self._answer[1] else None
             try:
-                self._answer = await queue.desired(seen)
-                if not self._answer[1]:
-                    # Held only for what is seen already, which an unsettled answer is not.
-                    await asyncio.sleep(RETRY_S)
+                self._answer = await queue.desired(self._answer)
             except QueueUnavailable as error:
                 logger.debug("%s", error)
                 self._answer = None

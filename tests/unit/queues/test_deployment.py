@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from orchestrator.lifecycle.environment_queue import SETTLED_AFTER_S
 from orchestrator.observatory.protocol import Nowhere
 from orchestrator.queues import deployment
 from orchestrator.queues.deployment import TROUBLE_LOG_S, Queue
@@ -73,6 +75,13 @@ async def queue() -> AsyncIterator[Queue]:
 def tick(queue: Queue, clock: Clock, seconds: float) -> None:
     clock.now += seconds
     queue._decide()
+    queue._tell()
+
+
+async def turns() -> None:
+    """Lets all that can run do so."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 async def test_a_policy_that_cannot_be_loaded_is_logged_once_and_when_it_is_over(
@@ -102,3 +111,31 @@ async def test_policies_are_told_the_time_of_day(clock: Clock, queue: Queue):
     await queue.reconfigure(user_config({"name": f"{HERE}:Recording"}))
     tick(queue, clock, 5.0)
     assert Recording.seen[-1].unix_s == pytest.approx(clock.time())
+
+
+async def test_serves_controller_hears_at_once_that_the_queue_has_settled_and_wants_more(
+    clock: Clock, queue: Queue
+):
+    await queue.reconfigure(user_config())
+    assert await queue.desired(None) == (0, False)
+    settled = asyncio.create_task(queue.desired((0, False)))
+    tick(queue, clock, SETTLED_AFTER_S - 0.1)
+    await turns()
+    assert not settled.done()
+    tick(queue, clock, 0.1)
+    assert await settled == (0, True)
+    more = asyncio.create_task(queue.desired((0, True)))
+    await turns()
+    await queue.wake()
+    tick(queue, clock, 0.1)
+    assert await more == (1, True)
+    assert await queue.desired((0, True)) == (1, True), "it had changed before it was asked"
+
+
+async def test_nothing_new_is_told_after_a_while(
+    clock: Clock, queue: Queue, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(deployment, "DESIRED_WATCH_S", 0.01)
+    await queue.reconfigure(user_config())
+    clock.now += SETTLED_AFTER_S
+    assert await queue.desired((0, True)) == (0, True)
