@@ -92,11 +92,11 @@ def _master(parts: SplitResult) -> Redis:
 
     With `rediss+sentinel`, Sentinels and master are asked with TLS, and trusted alike.
     """
-    tls: dict[str, Any] = {}
-    if parts.scheme == _SENTINEL_TLS:
-        tls = {"ssl": True, **{name: values[-1] for name, values in parse_qs(parts.query).items()}}
-    if tls.keys() - {"ssl"} - _TRUST or (parts.query and not tls):
+    encrypted = parts.scheme == _SENTINEL_TLS
+    trust = {name: said[-1] for name, said in parse_qs(parts.query, keep_blank_values=True).items()}
+    if not trust.keys() <= (_TRUST if encrypted else set()):
         raise ValueError
+    tls: dict[str, Any] = {"ssl": True, **trust} if encrypted else {}
     user, _, places = parts.netloc.rpartition("@")
     username, _, password = user.partition(":")
     service, _, database = parts.path.strip("/").partition("/")
