@@ -139,8 +139,10 @@ def test_every_alert_has_its_first_steps():
     assert table == alerts
 
 
-def test_the_sizing_table_has_its_place():
-    assert RUNBOOK.count("<!-- sizing -->") == 2
+def test_each_part_is_sized():
+    sizing = RUNBOOK.partition("## Sizing")[2]
+    for part in ("HAProxy", "router", "queue", "dispatcher", "Redis"):
+        assert re.search(rf"^\| {part}\b.* \d", sizing, re.MULTILINE), part
 
 
 def test_every_component_and_overlay_is_named():
