@@ -67,8 +67,8 @@ defaults
     timeout http-request 10s
     timeout http-keep-alive 10m
     option clitcpka
-    clitcpka-idle 10s
-    clitcpka-intvl 5s
+    clitcpka-idle 4s
+    clitcpka-intvl 2s
     clitcpka-cnt 3
     option abortonclose
     option http-no-delay
