@@ -28,6 +28,7 @@ from orchestrator.release import version
 __all__ = ["FAILED", "REFUSED", "app"]
 
 app = typer.Typer(
+    rich_markup_mode="markdown",  # which fills paragraphs
     help="Run models behind one queueing, scale-to-zero front door on Ray Serve.",
     no_args_is_help=True,
     add_completion=False,
