@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 from contextlib import asynccontextmanager, suppress
@@ -97,8 +98,8 @@ class NodesCluster(RunningCluster):
         """Ends all nodes, and says what still runs on their machines."""
         if self._session is not None:
             await self._session.close()
-        for name in (HEAD, EAST, WEST):
-            await self._told_at(name, "down")
+        await self._told_at(HEAD, "down")
+        await asyncio.gather(*(self._told_at(name, "down") for name in (EAST, WEST)))
         left = {each for m in self.network.machines.values() for each in m.processes()}
         return [command_of(process) for process in processes.wait_gone(left, 5)]
 
