@@ -14,7 +14,7 @@ import msgspec
 from orchestrator.lifecycle.environment_queue import EnvironmentQueue
 from orchestrator.lifecycle.settings import EnvironmentSettings
 from orchestrator.observatory.handle import ObservatoryHandle
-from orchestrator.queues.handle import DESIRED_WATCH_S, WATCH_S
+from orchestrator.queues.handle import WATCH_S
 from orchestrator.queues.telling import Telling
 from orchestrator.telemetry.settings import TelemetrySettings
 
@@ -144,10 +144,10 @@ class Queue:
     async def desired(self, seen: tuple[int, bool] | None) -> tuple[int, bool]:
         """How many replicas there should be, and whether that may be fewer than there are.
 
-        Held for at most `DESIRED_WATCH_S` while it is still what was `seen`.
+        Held for at most `WATCH_S` while it is still what was `seen`.
         """
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DESIRED_WATCH_S):
+            async with asyncio.timeout(WATCH_S):
                 while (wanted := self._want()) == seen:
                     self._wanted_changed.clear()
                     await self._wanted_changed.wait()

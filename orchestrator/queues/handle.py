@@ -15,10 +15,8 @@ QUEUE = "Queue"
 
 CALL_TIMEOUT_S = 2.0
 WATCH_S = 1.0
-"""How long a watch is held open at the queue; well within a lease."""
-
-DESIRED_WATCH_S = 10.0
-"""The same of Serve's controller, which has no lease: it asks for every environment."""
+"""How long a watch is held open at the queue: well within a lease, and a queue that is replaced
+ends only when none is left."""
 
 
 class QueueUnavailable(Exception):  # noqa: N818 - a fact, like those of `lifecycle.errors`
@@ -60,5 +58,5 @@ class QueueHandle:
 
     async def desired(self, seen: tuple[int, bool] | None) -> tuple[int, bool]:
         """Replicas wanted, and whether the queue has settled; held while it is still `seen`."""
-        call = self._call("desired", DESIRED_WATCH_S + CALL_TIMEOUT_S, seen)
+        call = self._call("desired", WATCH_S + CALL_TIMEOUT_S, seen)
         return cast("tuple[int, bool]", await call)

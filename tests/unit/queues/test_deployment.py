@@ -135,7 +135,7 @@ async def test_serves_controller_hears_at_once_that_the_queue_has_settled_and_wa
 async def test_nothing_new_is_told_after_a_while(
     clock: Clock, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(deployment, "DESIRED_WATCH_S", 0.01)
+    monkeypatch.setattr(deployment, "WATCH_S", 0.01)
     await queue.reconfigure(user_config())
     clock.now += SETTLED_AFTER_S
     assert await queue.desired((0, True)) == (0, True)
