@@ -90,6 +90,7 @@ async def test_a_square_wave_with_lows_shorter_than_the_delay_changes_nothing(
             MODEL, lambda live: live["decision"].startswith("0.00 in flight"), "a whole window low"
         )
 
+    await cluster.until_zero(MODEL)
     await deploy(change)
     await high_and_low()
     earlier, there = numbers(await decisions(cluster)), pids(cluster)
@@ -113,6 +114,7 @@ async def test_policy_and_target_change_while_requests_run_and_nothing_is_restar
             "policy": [{"name": "schedule", "windows": [always]}, "concurrency"],
         }
 
+    await cluster.until_zero(MODEL)
     with gates.held("change") as gate:
         requests = [cluster.send(MODEL, {"gate": "change"}) for _ in range(2 * SLOTS)]
         await gate.until_arrived(2 * SLOTS)
