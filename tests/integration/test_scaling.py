@@ -33,6 +33,7 @@ async def test_forty_requests_at_once_fill_the_queue_bring_replicas_and_are_all_
 async def test_a_third_replica_waits_for_a_gpu_and_its_environment_says_so(
     cluster: RunningCluster, gates: Gates
 ) -> None:
+    await cluster.until_zero("work")
     with gates.held("gpus") as gate:
         requests = [cluster.send("work", {"gate": "gpus"}) for _ in range(6)]
         await gate.until_arrived(GPUS * SLOTS)
