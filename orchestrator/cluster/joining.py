@@ -9,11 +9,7 @@ import msgspec
 from orchestrator.cluster import local, node_supervisor, processes, records, starting, ticket
 from orchestrator.cluster.machine import require_free_port, require_node_ip, require_open_files
 from orchestrator.cluster.records import ClusterError, ClusterRecord, Phase
-from orchestrator.cluster.settings import (
-    MAX_CONNECTIONS,
-    listening,
-    node_settings,
-)
+from orchestrator.cluster.settings import MAX_CONNECTIONS, listening, node_settings
 from orchestrator.cluster.ticket import Ticket
 from orchestrator.cluster_secret import FILE_VARIABLE
 
